@@ -1,0 +1,74 @@
+# Coppice: `make` builds build/libcoppice.so, build/coppice and the simulated CUDA device; `make help` lists the targets.
+# scripts/setup runs by itself the first time and writes build/deps/config.mk.
+B := build
+CC := gcc
+CXX := g++
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+WERROR := $(if $(CI),-Werror)
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(WERROR)
+OPT := -O2 -g
+CFLAGS_BASE = -std=gnu11 $(OPT) -fPIC -fvisibility=hidden -fno-semantic-interposition -MMD -MP $(WARN) $(EXTRA)
+CPPFLAGS_LIB = -Iinclude -Isrc -D_GNU_SOURCE $(CUDA_INC)
+
+ifeq ($(filter help clean,$(MAKECMDGOALS)),)
+include $(B)/deps/config.mk
+endif
+$(B)/deps/config.mk: scripts/setup
+	$(Q)scripts/setup $(B) && touch $@
+
+.DEFAULT_GOAL := all
+all: $(B)/libcoppice.so $(B)/coppice sim ## build everything
+
+# --- the preloaded object: base, stats, heap, device and the hooks, with jemalloc linked in under private names
+LIB_SRC := $(wildcard src/base/*.c src/stats/*.c src/sites/*.c src/dtesn/*.c src/heap/*.c src/device/*.c src/intern/*.c src/pressure/*.c preload/*.c)
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
+LIB_TLS := -ftls-model=initial-exec
+$(B)/obj/src/%.o: src/%.c | $(B)/deps/config.mk
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_BASE) $(LIB_TLS) $(CPPFLAGS_LIB) -c $< -o $@
+$(B)/obj/preload/%.o: preload/%.c | $(B)/deps/config.mk
+	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_BASE) $(LIB_TLS) -fno-builtin $(CPPFLAGS_LIB) -c $< -o $@
+# dlsym must reach the real one by a tail call in every build: it looks at its return address
+$(B)/obj/preload/symbol_lookup.o: CFLAGS_BASE += -O2 -fno-sanitize=all
+$(B)/obj/jemalloc.a: scripts/jemalloc-archive src/heap/jemalloc.syms | $(B)/deps/config.mk
+	$(Q)mkdir -p $(@D) && scripts/jemalloc-archive $(JEMALLOC_PIC) src/heap/jemalloc.syms $@
+$(B)/libcoppice.so: $(LIB_OBJ) $(B)/obj/jemalloc.a preload/export.map
+	$(Q)$(CC) -shared $(OPT) $(EXTRA) -o $@ $(LIB_OBJ) $(B)/obj/jemalloc.a -Wl,--version-script=preload/export.map \
+	  -Wl,-soname,libcoppice.so -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,--as-needed -Wl,--gc-sections -lm -ldl -lpthread
+
+# --- the coppice program: reads counters; links base and stats only
+CLI_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard src/cli/*.c src/base/*.c src/stats/*.c))
+$(B)/coppice: $(CLI_OBJ)
+	$(Q)$(CC) $(OPT) $(EXTRA) -o $@ $(CLI_OBJ)
+
+# --- the simulated CUDA device
+-include tests/sim/driver/driver.mk tests/sim/runtime/runtime.mk
+sim: $(if $(wildcard tests/sim/driver/driver.mk),sim-driver) $(if $(wildcard tests/sim/runtime/runtime.mk),sim-runtime) ## build the simulated CUDA device
+
+# --- unit tests (Check), one program a file of tests/unit; each links the whole library's objects except the hooks
+UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*_test.c))
+UNIT_OBJ := $(filter-out $(B)/obj/preload/%,$(LIB_OBJ)) $(B)/obj/jemalloc.a
+$(B)/tests/unit/%: tests/unit/%.c $(UNIT_OBJ)
+	$(Q)mkdir -p $(@D) && $(CC) -std=gnu11 -O1 -g -MMD -MP $(WARN) $(EXTRA) $(CPPFLAGS_LIB) $< -o $@ $(UNIT_OBJ) \
+	  $$(pkg-config --cflags --libs check) -lm -ldl -lpthread
+unit: $(UNIT) ## build the unit tests
+
+-include tests/tests.mk tests/bench/bench.mk
+
+run: all ## the main job: two real servers, without and with Coppice
+	$(Q)scripts/mainjob/run
+test: all unit ## all tests
+	$(Q)tests/run
+docs/OPTIONS.md: $(B)/coppice
+	$(Q)$(B)/coppice options --markdown > $@
+PREFIX ?= /usr/local
+install: all ## install the library, the program and the header under PREFIX
+	install -D -m 755 $(B)/libcoppice.so $(DESTDIR)$(PREFIX)/lib/coppice/libcoppice.so
+	install -D -m 755 $(B)/coppice $(DESTDIR)$(PREFIX)/bin/coppice
+	install -D -m 644 include/coppice/coppice.h $(DESTDIR)$(PREFIX)/include/coppice/coppice.h
+clean: ## remove what was built (downloads stay)
+	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+.PHONY: all sim unit run test bench install clean help
+-include $(shell find $(B)/obj $(B)/tests -name '*.d' 2>/dev/null)

@@ -1,0 +1,53 @@
+/* log.c: one line on standard error, see log.h. */
+#include "base/log.h"
+#include "base/hints.h"
+#include "base/sys.h"
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static struct stat stderr_at_start;
+static bool remembered, have_stderr, silent;
+
+void log_silence(void) { silent = true; }
+
+void log_remember_stderr(void) {
+    int saved = errno;
+    have_stderr = fstat(2, &stderr_at_start) == 0;
+    remembered = true;
+    errno = saved;
+}
+
+bool log_stderr_is_ours(void) {
+    if (!remembered) return true;
+    struct stat now;
+    int saved = errno;
+    bool same = have_stderr && fstat(2, &now) == 0 && now.st_dev == stderr_at_start.st_dev && now.st_ino == stderr_at_start.st_ino;
+    errno = saved;
+    return same;
+}
+
+void log_line(const char *first, ...) {
+    if (silent || !log_stderr_is_ours()) return;
+    char buffer[1024];
+    struct text line = text_in(buffer, sizeof buffer - 1);
+    text_add(&line, "coppice: ");
+    va_list rest;
+    va_start(rest, first);
+    for (const char *part = first; part; part = va_arg(rest, const char *)) text_add(&line, part);
+    va_end(rest);
+    buffer[line.length] = '\n';
+    (void)sys_write_all(2, buffer, line.length + 1);
+}
+
+#ifdef COPPICE_DEBUG
+void invariant_broken(const char *what, const char *file, int line) {
+    char number[24];
+    struct text n = text_in(number, sizeof number);
+    text_u64(&n, (uint64_t)line);
+    silent = false;
+    log_line("invariant broken: ", what, " at ", file, ":", number, NULL);
+    abort();
+}
+#endif

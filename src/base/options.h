@@ -1,0 +1,55 @@
+/* options.h: the configuration of one process, read once from COPPICE_* variables and never again.
+ * An *option* is a row of options.def. A wrong value gets one line that names the variable, the value and what is
+ * accepted; the default is used (nothing is lost, nothing exits). Read-only after options_load, so any thread may read. */
+#ifndef COPPICE_BASE_OPTIONS_H
+#define COPPICE_BASE_OPTIONS_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#define OPTION_PREFIX "COPPICE_"
+#define SIZE_LIMIT ((uint64_t)1 << 60)
+#define SIZE_AUTO UINT64_MAX
+
+enum option_kind { SIZE, TIME, BOOL, CHOICE, TEXT };
+enum stats_format { STATS_TEXT, STATS_JSON };
+
+/* Values by kind: numbers in `number`, TEXT in `text` (points into the environment; NULL when unset and the default is NULL). */
+union option_value {
+    uint64_t number;
+    const char *text;
+};
+struct option_row {
+    const char *name; /* without the prefix */
+    enum option_kind kind;
+    const char *standard; /* the default, as text; NULL: unset differs from empty */
+    uint64_t least, most;
+    const char *help;
+};
+
+enum option_id {
+#define OPTION(field, ...) OPTION_##field,
+#include "base/options.def"
+#undef OPTION
+    OPTION_COUNT
+};
+extern const struct option_row option_rows[OPTION_COUNT];
+extern union option_value option_values[OPTION_COUNT];
+
+/* option_number(pool_max), option_text(stats_file) */
+#define option_number(field) (option_values[OPTION_##field].number)
+#define option_text(field) (option_values[OPTION_##field].text)
+
+/* Reads the environment. Logs a line for each value that is not accepted and each COPPICE_ name that is not an option,
+ * unless the process is switched off. Call once, before any thread reads. */
+void options_load(void);
+/* Is this process switched off or standing aside (DISABLE, ONLY, SKIP)? Valid after options_load. */
+bool options_off(void);
+/* Parses `text` as a value of the row; false when it is not accepted. */
+bool option_parse(const struct option_row *row, const char *text, union option_value *value);
+/* "a size such as 512M or auto", for messages and documents; `buffer` of at least 160 bytes. */
+const char *option_accepts(const struct option_row *row, char *buffer, unsigned long capacity);
+/* Parses a time ("30s", "500ms", "2"); false when it is not one. */
+bool parse_time(const char *text, uint64_t *nanoseconds);
+/* Does `name` match one of the globs `a|b|c` (`*` and `?`)? */
+bool glob_list_matches(const char *globs, const char *name);
+#endif

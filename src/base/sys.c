@@ -1,0 +1,54 @@
+/* sys.c: system calls with errors as values. libc's wrappers are used, never raw calls, because registration caches
+ * watch libc's madvise and munmap; errno is put back afterwards. */
+#include "base/sys.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define KEEPING_ERRNO(expression) \
+    ({ int saved_ = errno; __typeof__(expression) value_ = (expression); int error_ = errno; errno = saved_; (void)error_; value_ == (__typeof__(value_))-1 ? (__typeof__(value_))(intptr_t)-error_ : value_; })
+
+void *sys_map(void *hint, size_t length, int protection) {
+    int saved = errno;
+    void *at = mmap(hint, length, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    errno = saved;
+    return at == MAP_FAILED ? NULL : at;
+}
+
+void *sys_map_file(int fd, size_t length) {
+    int saved = errno;
+    void *at = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    errno = saved;
+    return at == MAP_FAILED ? NULL : at;
+}
+
+int sys_unmap(void *address, size_t length) { return KEEPING_ERRNO(munmap(address, length)); }
+int sys_protect(void *address, size_t length, int protection) { return KEEPING_ERRNO(mprotect(address, length, protection)); }
+int sys_advise(void *address, size_t length, int advice) { return KEEPING_ERRNO(madvise(address, length, advice)); }
+int sys_open(const char *path, int flags, int mode) { return KEEPING_ERRNO(open(path, flags | O_CLOEXEC, mode)); }
+
+int sys_write_all(int fd, const char *bytes, size_t length) {
+    while (length > 0) {
+        ssize_t done = KEEPING_ERRNO(write(fd, bytes, length));
+        if (done == -EINTR) continue;
+        if (done < 0) return (int)done;
+        bytes += done, length -= (size_t)done;
+    }
+    return 0;
+}
+
+ssize_t sys_read_file(const char *path, char *buffer, size_t capacity) {
+    int fd = sys_open(path, O_RDONLY, 0);
+    if (fd < 0) return fd;
+    size_t have = 0;
+    ssize_t got = 0;
+    while (have + 1 < capacity && (got = KEEPING_ERRNO(read(fd, buffer + have, capacity - 1 - have))) != 0) {
+        if (got == -EINTR) continue;
+        if (got < 0) break;
+        have += (size_t)got;
+    }
+    (void)KEEPING_ERRNO(close(fd));
+    buffer[have] = 0;
+    return got < 0 ? got : (ssize_t)have;
+}

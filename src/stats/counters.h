@@ -1,0 +1,135 @@
+/* counters.h: every number that Coppice keeps, in one block of memory that outlives the process.
+ *
+ * The *counters* are a file mapped shared (STATE_DIR/coppice-<uid>/<pid>-<start time>), so the last numbers of a process
+ * killed by any signal can still be read. Where no file can be made they live in plain memory, and only that is lost.
+ * A *thread slot* is written by one thread alone, with plain increments; readers add the slots up. A slot whose thread
+ * has ended is folded into `retired` and used again. A *device block* is written under the locks of src/device or with
+ * atomics, as each field says. Readers never lock: each number is one aligned word.
+ *
+ * host live bytes = sum over slots and retired of (bytes_allocated - bytes_freed)
+ * device: reserved_bytes = live_bytes + rounding_bytes + cached_bytes at every quiescent point
+ *
+ * The tables below are the design: struct, text, JSON and documents are made from them. Extend, never rename. */
+#ifndef COPPICE_STATS_COUNTERS_H
+#define COPPICE_STATS_COUNTERS_H
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define COUNTERS_MAGIC 0x31454349505043ull /* "CPPICE1" */
+enum { COUNTER_DEVICES = 32, COUNTER_THREADS = 1024, COUNTER_HIT_BUCKETS = 64, COUNTER_CALLS = 192, COUNTER_CALL_NAME = 56 };
+
+typedef _Atomic uint64_t counter;
+static inline void counter_add(counter *c, uint64_t n) { atomic_fetch_add_explicit(c, n, memory_order_relaxed); }
+static inline uint64_t counter_get(const counter *c) { return atomic_load_explicit(c, memory_order_relaxed); }
+static inline void counter_set(counter *c, uint64_t n) { atomic_store_explicit(c, n, memory_order_relaxed); }
+/* For a word with a single writer: no locked instruction. */
+static inline void counter_bump(counter *c, uint64_t n) { counter_set(c, counter_get(c) + n); }
+static inline void counter_raise(counter *c, uint64_t n) {
+    uint64_t old = counter_get(c);
+    while (old < n && !atomic_compare_exchange_weak_explicit(c, &old, n, memory_order_relaxed, memory_order_relaxed)) {}
+}
+
+/* One thread's share of the host's numbers; one cache line, one writer. */
+struct thread_counters {
+    counter allocs, frees;                 /* calls that took or gave back memory */
+    counter bytes_allocated, bytes_freed;  /* usable bytes; as of the thread's last publication (src/heap says how often) */
+    counter owner;                         /* thread id, 0 = free slot */
+    counter reserved_[3];
+};
+
+/* HOST_COUNTER(name, unit, help): process-wide numbers that are published now and then */
+#define HOST_COUNTERS(X) \
+    X(cached_bytes, "bytes", "free memory that the heap keeps, as of the last refresh") \
+    X(resident_bytes, "bytes", "the process's resident memory, as of the last refresh") \
+    X(peak_resident_bytes, "bytes", "the highest resident memory seen") \
+    X(foreign_frees, "calls", "pointers of another heap that were passed on to it") \
+    X(bootstrap_bytes, "bytes", "served from the bootstrap arena before the heap was up") \
+    X(published_ns, "ns", "CLOCK_MONOTONIC of the last refresh")
+
+/* DEVICE_COUNTER(name, unit, help) */
+#define DEVICE_COUNTERS(X) \
+    X(live_bytes, "bytes", "what the program asked for and has not freed, to the byte") \
+    X(rounding_bytes, "bytes", "reserved beyond what was asked, in live blocks") \
+    X(cached_bytes, "bytes", "freed by the program, kept for reuse") \
+    X(reserved_bytes, "bytes", "taken from the driver: live + rounding + cached") \
+    X(peak_live_bytes, "bytes", "highest live_bytes") \
+    X(peak_reserved_bytes, "bytes", "highest reserved_bytes") \
+    X(allocs, "calls", "allocations by the program") \
+    X(frees, "calls", "frees by the program") \
+    X(hits, "calls", "allocations served without a driver allocation") \
+    X(misses, "calls", "allocations that asked the driver") \
+    X(driver_allocs, "calls", "successful driver allocations") \
+    X(driver_frees, "calls", "driver frees") \
+    X(trims, "calls", "times cached blocks were given back to the driver") \
+    X(oom_recoveries, "calls", "out-of-memory answers that a flush of the cache turned into success") \
+    X(foreign_frees, "calls", "frees of pointers that the pool does not own, passed on") \
+    X(tainted_blocks, "blocks", "blocks whose identity was exported; never reused") \
+    X(fences, "calls", "epochs closed by an event") \
+    X(fence_waits, "calls", "times an allocation waited for an epoch to pass")
+
+struct host_counters {
+#define X(name, unit, help) counter name;
+    HOST_COUNTERS(X)
+#undef X
+};
+
+struct device_counters {
+    counter in_use;   /* 0: this entry says nothing */
+    counter id;       /* device ordinal */
+    counter context;  /* the CUcontext's address, 0 when it is the device's total */
+    counter capacity; /* bytes of the device */
+    char name[96];
+#define X(name, unit, help) counter name;
+    DEVICE_COUNTERS(X)
+#undef X
+    /* sampled time of hits: bucket b counts hits of [2^(b/4), 2^((b+1)/4)) ns */
+    counter hit_ns[COUNTER_HIT_BUCKETS];
+};
+
+/* Calls that are passed through, by name: filled once by the hook table, counted for ever. */
+struct call_counters {
+    char name[COUNTER_CALL_NAME];
+    counter calls;
+};
+
+struct counters {
+    uint64_t magic;
+    uint64_t size;        /* sizeof (struct counters): readers refuse another layout */
+    uint64_t version;     /* COPPICE_VERSION_NUMBER of the writer */
+    counter pid, start_ticks; /* pid and start time (field 22 of /proc/pid/stat) name the process */
+    counter start_ns, end_ns; /* CLOCK_BOOTTIME; end is 0 while it runs or when it was killed */
+    char command[256];    /* the command line, NUL-ended, arguments joined by spaces */
+    struct host_counters host;
+    struct thread_counters retired, late; /* ended threads; frees that arrive after a thread's end (atomic adds) */
+    struct device_counters device[COUNTER_DEVICES];
+    struct call_counters call[COUNTER_CALLS];
+    struct thread_counters thread[COUNTER_THREADS];
+};
+
+/* The counters of this process: never NULL; plain memory until counters_open succeeds. */
+extern struct counters *counters;
+
+/* Moves the counters into a file. Called once at start and again in a fork's child (with `child` true: a new file,
+ * everything zero but nothing of the parent's mapping is touched). Returns 0 or a negative errno; failure is silent
+ * and leaves the counters in plain memory. Not for concurrent use. */
+int counters_open(bool child);
+/* Marks a clean end (end_ns). Unlinks the file when `keep` is false. Async-signal-safe. */
+void counters_close(bool keep);
+/* Path of the file, "" when there is none. */
+const char *counters_path(void);
+/* The folder that holds the files, by the rules of STATE_DIR; false when none works. `create` makes it (mode 0700). */
+bool counters_folder(char *buffer, unsigned long capacity, bool create);
+
+/* A slot for the calling thread; never NULL (the shared `late` slot when all are taken: then atomic adds are needed,
+ * which `counters_slot_is_shared` says). */
+struct thread_counters *counters_thread_begin(void);
+void counters_thread_end(struct thread_counters *slot);
+static inline bool counters_slot_is_shared(const struct thread_counters *slot) { return slot == &counters->late; }
+
+/* Sums over slots. */
+struct host_totals { uint64_t allocs, frees, bytes_allocated, bytes_freed; };
+struct host_totals counters_host_totals(const struct counters *c);
+/* Registers a pass-through call's name and returns its counter; the same name gives the same one; never NULL. */
+counter *counters_call(const char *name);
+#endif

@@ -6,6 +6,8 @@
  * has ended is folded into `retired` and used again. A *device block* is written under the locks of src/device or with
  * atomics, as each field says. Readers never lock: each number is one aligned word.
  *
+ * What the hot path of the device pool changes lies in shards of its own; device_totals() adds them up.
+ *
  * host live bytes = sum over slots and retired of (bytes_allocated - bytes_freed)
  * device: reserved_bytes = live_bytes + rounding_bytes + cached_bytes at every quiescent point
  *
@@ -47,17 +49,13 @@ struct thread_counters {
     X(bootstrap_bytes, "bytes", "served from the bootstrap arena before the heap was up") \
     X(published_ns, "ns", "CLOCK_MONOTONIC of the last refresh")
 
-/* DEVICE_COUNTER(name, unit, help) */
+/* DEVICE_COUNTER(name, unit, help): atomic, one a device. What a hit changes is kept apart, by shard (below). */
 #define DEVICE_COUNTERS(X) \
     X(live_bytes, "bytes", "what the program asked for and has not freed, to the byte") \
     X(rounding_bytes, "bytes", "reserved beyond what was asked, in live blocks") \
-    X(cached_bytes, "bytes", "freed by the program, kept for reuse") \
     X(reserved_bytes, "bytes", "taken from the driver: live + rounding + cached") \
     X(peak_live_bytes, "bytes", "highest live_bytes") \
     X(peak_reserved_bytes, "bytes", "highest reserved_bytes") \
-    X(allocs, "calls", "allocations by the program") \
-    X(frees, "calls", "frees by the program") \
-    X(hits, "calls", "allocations served without a driver allocation") \
     X(misses, "calls", "allocations that asked the driver") \
     X(driver_allocs, "calls", "successful driver allocations") \
     X(driver_frees, "calls", "driver frees") \
@@ -74,6 +72,19 @@ struct host_counters {
 #undef X
 };
 
+/* What every hit and free changes: one cache line a shard of the device's cache, written under the shard's lock. */
+#define DEVICE_SHARD_COUNTERS(X) \
+    X(allocs, "calls", "allocations by the program") \
+    X(frees, "calls", "frees by the program") \
+    X(hits, "calls", "allocations served without a driver allocation")
+enum { COUNTER_SHARDS = 16 };
+struct device_shard_counters {
+#define X(name, unit, help) counter name;
+    DEVICE_SHARD_COUNTERS(X)
+#undef X
+    counter reserved_[5];
+};
+
 struct device_counters {
     counter in_use;   /* 0: this entry says nothing */
     counter id;       /* device ordinal */
@@ -85,7 +96,18 @@ struct device_counters {
 #undef X
     /* sampled time of hits: bucket b counts hits of [2^(b/4), 2^((b+1)/4)) ns */
     counter hit_ns[COUNTER_HIT_BUCKETS];
+    struct device_shard_counters shard[COUNTER_SHARDS];
 };
+
+/* A device's numbers as readers want them: the shards added up, cached_bytes derived from the conservation equation. */
+struct device_totals {
+#define X(name, unit, help) uint64_t name;
+    DEVICE_COUNTERS(X)
+    DEVICE_SHARD_COUNTERS(X)
+#undef X
+    uint64_t cached_bytes;
+};
+struct device_totals device_totals(const struct device_counters *d);
 
 /* Calls that are passed through, by name: filled once by the hook table, counted for ever. */
 struct call_counters {

@@ -1,0 +1,55 @@
+"""client.py: sends requests over HTTP to a server on this machine and keeps what came back.
+
+An answer is an *error* when there was no answer, its status was not 200, or it held no text. Nothing is tried again:
+a retry would hide an error.
+"""
+import http.client
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Optional
+
+TIMEOUT = 120
+
+
+class Answer(NamedTuple):
+    """What came back: the text, or why there is none."""
+    text: Optional[str]
+    error: Optional[str]
+
+
+def get(port, path, timeout=5):
+    """The status of a GET, or None where nobody answers."""
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        link.request("GET", path)
+        return link.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        link.close()
+
+
+def post(port, path, body):
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    try:
+        link.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        reply = link.getresponse()
+        data = reply.read()
+        if reply.status != 200:
+            return Answer(None, f"status {reply.status}: {data[:200]!r}")
+        text = json.loads(data).get("content")
+        return Answer(text, None) if isinstance(text, str) else Answer(None, f"no text in {data[:200]!r}")
+    except (OSError, http.client.HTTPException, ValueError) as why:
+        return Answer(None, repr(why))
+    finally:
+        link.close()
+
+
+def send(port, path, bodies, in_flight, step):
+    """Send every body, `in_flight` at a time; the answers in the order of the bodies. step() is called after each."""
+    def one(body):
+        answer = post(port, path, body)
+        step()
+        return answer
+    with ThreadPoolExecutor(in_flight) as pool:
+        return list(pool.map(one, bodies))

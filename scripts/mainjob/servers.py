@@ -1,0 +1,75 @@
+"""servers.py: the two servers of the main job, each as a command, an environment and the shape of its requests.
+
+A server here says how it is started; service.py starts it, trial.py drives it.
+"""
+import os
+import sys
+from pathlib import Path
+
+from . import cache, plan
+from .device import Device
+
+HERE = Path(__file__).resolve().parent
+
+
+class CpuServer:
+    """llama.cpp's own HTTP server on the CPU with a real model: its text can be read and compared."""
+    name, title = "llama_cpu", "llama.cpp server, CPU"
+    path, ready = "/completion", "/health"
+    in_flight = 16
+    has_device = False
+    text_means_something = True
+
+    def __init__(self):
+        self.site, self.model = cache.python_site(), cache.real_model()
+        self.about = f"xllamacpp's HTTP server, model {self.model.name}, 16 slots, temperature 0"
+
+    def argv(self):
+        return [os.path.realpath(sys.executable), str(HERE / "cpu_server.py")]
+
+    def environment(self, run_name):
+        return {"PYTHONPATH": str(self.site), "MODEL": str(self.model), "OMP_WAIT_POLICY": "PASSIVE"}
+
+    def body(self, ask):
+        return {"prompt": ask.prompt, "n_predict": ask.tokens, "temperature": 0}
+
+    def sequential(self, short):
+        return plan.one_by_one(4 if short else 16, 16 if short else 24)
+
+    def load(self, short):
+        return plan.load(8, 24, 60, 8) if short else plan.load(64, 10, 160, 24)
+
+
+class CudaServer:
+    """node-llama-cpp's CUDA backend behind the small HTTP front of cuda_server.mjs, with random weights."""
+    name, title = "llama_cuda", "llama.cpp server, CUDA"
+    path, ready = "/generate", "/health"
+    in_flight = 4
+    has_device = True
+
+    def __init__(self):
+        self.device = Device()
+        why = self.device.missing()
+        if why:
+            raise cache.Missing(why)
+        self.node, self.packages, self.model = cache.node(), cache.node_llama(), cache.random_model()
+        self.text_means_something = not self.device.simulated
+        self.about = f"node-llama-cpp {cache.NODE_LLAMA}, random weights; {self.device.about}"
+        self.reload_every = 40
+
+    def argv(self):
+        return [str(self.node), str(HERE / "cuda_server.mjs")]
+
+    def environment(self, run_name):
+        return {**self.device.environment(run_name), "MODEL": str(self.model), "PACKAGES": str(self.packages),
+                "RELOAD_EVERY": str(self.reload_every)}
+
+    def body(self, ask):
+        return {"prompt": ask.prompt, "tokens": ask.tokens, "context": ask.context}
+
+    def sequential(self, short):
+        return plan.one_by_one(4 if short else 12, 4)
+
+    def load(self, short):
+        self.reload_every = 8 if short else 40
+        return plan.load(20 if short else 160, 16, 40, 4)

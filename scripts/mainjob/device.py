@@ -1,16 +1,16 @@
 """device.py: which CUDA device the second server runs on, and how many bytes of it are in use.
 
 A *GPU* is there when the machine has /dev/nvidia0 and a libcuda.so.1 of its own; otherwise the *simulated* device of
-build/sim stands in, chosen by LD_LIBRARY_PATH. Bytes in use are read through NVML on both, so that the figures with and
-without Coppice come from the same instrument, which is not Coppice. The simulated device also keeps exact peaks and
-counts of its own (simctl.py reads them); a GPU keeps none, and such a figure is then absent.
+build/sim stands in, chosen by LD_LIBRARY_PATH. Bytes in use are read through NVML on a GPU and from the device's own
+record (simctl.py) where it is simulated, so that the figures with and without Coppice come from the same instrument,
+which is not Coppice. A GPU counts no calls: that figure without Coppice is then absent.
 """
 import ctypes
 import os
 import subprocess
 from pathlib import Path
 
-from . import cache
+from . import cache, simctl
 
 SIM = cache.REPO / "build" / "sim"
 
@@ -44,8 +44,9 @@ class Device:
 
     def missing(self):
         """Why the device cannot be used, or None."""
-        if self.simulated and not (SIM / "libcudart.so.13").exists():
-            return f"no GPU, and the simulated device is not built ({SIM.relative_to(cache.REPO)}/libcudart.so.13): run make"
+        for name in ("libcuda.so.1", "libcudart.so.13", "libcublas.so.13", "libcoppice-simctl.so"):
+            if self.simulated and not (SIM / name).exists():
+                return f"no GPU, and the simulated device is not built ({SIM.relative_to(cache.REPO)}/{name}): run make"
         return None
 
     def environment(self, name):
@@ -59,6 +60,11 @@ class Device:
 
 def reader():
     """A function that gives the bytes in use on device 0, or None where that cannot be known."""
+    name = os.environ.get("SIM_DEVICE_NAME")
+    return simctl.Simulated(name).used if name else _nvml_reader()
+
+
+def _nvml_reader():
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
         handle = ctypes.c_void_p()

@@ -1,6 +1,7 @@
 """servers.py: the two servers of the main job, each as a command, an environment and the shape of its requests.
 
-A server here says how it is started; service.py starts it, trial.py drives it.
+A server here says how it is started and what it is asked (.sequential and .load; a handful of requests when short);
+service.py starts it, trial.py drives it.
 """
 import os
 import sys
@@ -20,7 +21,9 @@ class CpuServer:
     has_device = False
     text_means_something = True
 
-    def __init__(self):
+    def __init__(self, short=False):
+        self.sequential = plan.one_by_one(4, 16) if short else plan.one_by_one(16, 24)
+        self.load = plan.load(8, 24, 60, 8) if short else plan.load(64, 10, 160, 24)
         self.site, self.model = cache.python_site(), cache.real_model()
         self.about = f"xllamacpp's HTTP server, model {self.model.name}, 16 slots, temperature 0"
 
@@ -33,12 +36,6 @@ class CpuServer:
     def body(self, ask):
         return {"prompt": ask.prompt, "n_predict": ask.tokens, "temperature": 0}
 
-    def sequential(self, short):
-        return plan.one_by_one(4 if short else 16, 16 if short else 24)
-
-    def load(self, short):
-        return plan.load(8, 24, 60, 8) if short else plan.load(64, 10, 160, 24)
-
 
 class CudaServer:
     """node-llama-cpp's CUDA backend behind the small HTTP front of cuda_server.mjs, with random weights."""
@@ -47,7 +44,10 @@ class CudaServer:
     in_flight = 4
     has_device = True
 
-    def __init__(self):
+    def __init__(self, short=False):
+        self.sequential = plan.one_by_one(4 if short else 12, 4)
+        self.load = plan.load(20 if short else 160, 16, 40, 4)
+        self.reload_every = 8 if short else 40
         self.device = Device()
         why = self.device.missing()
         if why:
@@ -55,7 +55,6 @@ class CudaServer:
         self.node, self.packages, self.model = cache.node(), cache.node_llama(), cache.random_model()
         self.text_means_something = not self.device.simulated
         self.about = f"node-llama-cpp {cache.NODE_LLAMA}, random weights; {self.device.about}"
-        self.reload_every = 40
 
     def argv(self):
         return [str(self.node), str(HERE / "cuda_server.mjs")]
@@ -66,10 +65,3 @@ class CudaServer:
 
     def body(self, ask):
         return {"prompt": ask.prompt, "tokens": ask.tokens, "context": ask.context}
-
-    def sequential(self, short):
-        return plan.one_by_one(4 if short else 12, 4)
-
-    def load(self, short):
-        self.reload_every = 8 if short else 40
-        return plan.load(20 if short else 160, 16, 40, 4)

@@ -59,44 +59,47 @@ class _Watch:
         return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def run(server, name, folder, step, library=None, short=False, with_load=True):
+def run(server, name, folder, step, library=None, with_load=True):
     """Drive the server once. `name` tells this run from others; `library` is Coppice's, or None for without."""
     for old in folder.glob("*.json*"):
         old.unlink()                 # statistics of an earlier job would be taken for this one's
     trial, run_name = Trial(folder), f"{server.name}-{name}-{os.getpid()}"
-    sequential, load = server.sequential(short), server.load(short) if with_load else []
     service = Service(server, run_name, folder, library)
+    simulated = _simulated(server, service)
     try:
         began = time.monotonic()
-        trial.sequential = client.send(service.port, server.path, [server.body(a) for a in sequential], 1, step)
-        if load:
-            _load(server, service, trial, load, step)
+        trial.sequential = client.send(service.port, server.path, [server.body(a) for a in server.sequential], 1, step)
+        if with_load:
+            _load(server, service, trial, simulated, step)
         trial.seconds = time.monotonic() - began
+        if simulated:
+            trial.driver_calls = simulated.calls()       # before the end of the process gives everything back
         if library:
             trial.live = service.dump_live(server.ready)
     finally:
         trial.status = service.stop()
     trial.stats = figures.read(folder, service.pid) if library else None
-    if server.has_device:
-        _ground_truth(trial, service)
+    if simulated:
+        simulated.remove()
+    elif server.has_device:
+        trial.driver_calls = figures.total(trial.stats, "driver_allocs", "driver_frees")
     return trial
 
 
-def _load(server, service, trial, load, step):
+def _load(server, service, trial, simulated, step):
+    if simulated:
+        simulated.reset_peak()       # the peak of the load, like every other figure
     watch = _Watch(server, service)
     begin = time.monotonic()
-    trial.loaded = client.send(service.port, server.path, [server.body(a) for a in load], server.in_flight, step)
+    trial.loaded = client.send(service.port, server.path, [server.body(a) for a in server.load], server.in_flight, step)
     end = time.monotonic()
     samples = watch.stop()
     trial.host = sampler.mean_and_peak(samples, "pss", begin, end)
     trial.device = sampler.mean_and_peak(samples, "device", begin, end)
+    if simulated:
+        trial.device = trial.device[0], simulated.peak()
 
 
-def _ground_truth(trial, service):
-    """The simulated device's own exact figures, where it is the device; else Coppice's count of driver calls."""
-    truth = simctl.read(service.plain_environment)
-    if truth:
-        trial.device = (trial.device[0], truth["peak"])
-        trial.driver_calls = truth["calls"]
-    else:
-        trial.driver_calls = figures.total(trial.stats, "driver_allocs", "driver_frees")
+def _simulated(server, service):
+    name = service.plain_environment.get("SIM_DEVICE_NAME")
+    return simctl.Simulated(name) if name and server.has_device else None

@@ -1,0 +1,53 @@
+"""client_test.py: the short form of a main-job server as a test: a handful of requests without and with Coppice.
+
+One line: `ok name`, `FAIL name: why` or `SKIP name: reason`, and the exit status 0, 1 or 77. The server must do the same
+in both runs, and the statistics must show that Coppice took part.
+"""
+from . import cache, figures, trial, verdict
+from .service import DidNotStart
+
+OK, FAIL, SKIP = 0, 1, 77
+LIBRARY = cache.REPO / "build" / "libcoppice.so"
+
+
+def took_part(server, stats):
+    """Lines that say what the statistics lack."""
+    if stats is None:
+        return ["no statistics were left"]
+    found = []
+    if not figures.host_allocs(stats):
+        found.append("the statistics count no host allocation")
+    if server.has_device and not figures.total(stats, "hits"):
+        found.append("no device allocation was a hit")
+    return found
+
+
+def compare(server):
+    """Faults of one comparison. The control runs only when answers differ: does the server repeat itself at all?"""
+    folder = cache.REPO / "build" / "tests" / server.name
+    plain = trial.run(server, "without", folder / "without", lambda: None)
+    coppice = trial.run(server, "with", folder / "with", lambda: None, LIBRARY)
+    control, text = None, server.text_means_something
+    if text and verdict.first_difference(plain, coppice):
+        control = trial.run(server, "control", folder / "control", lambda: None, with_load=False)
+    broken = [f"{len(plain.errors)} errors without Coppice; the first: {plain.errors[0]}"] if plain.errors else []
+    return broken + verdict.faults(plain, control, coppice, text) + took_part(server, coppice.stats)
+
+
+def main(kind):
+    """Run the test for one kind of server and print its line."""
+    name = kind.name
+    if not LIBRARY.is_file():
+        print(f"FAIL {name}: {LIBRARY.relative_to(cache.REPO)} is not built")
+        return FAIL
+    try:
+        server = kind(short=True)
+    except cache.Missing as why:
+        print(f"SKIP {name}: {' '.join(str(why).split())}")
+        return SKIP
+    try:
+        faults = compare(server)
+    except DidNotStart as why:
+        faults = [str(why)]
+    print(f"FAIL {name}: {'; '.join(faults)}" if faults else f"ok {name}")
+    return FAIL if faults else OK

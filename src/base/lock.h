@@ -12,7 +12,6 @@
 
 enum lock_rank {
     RANK_START,     /* one-time initialisation */
-    RANK_COUNTERS,  /* thread slots of the counters mapping */
     RANK_CAPTURE,   /* device: captures against event recording */
     RANK_DRIVER,    /* device: resolving the real functions, context list */
     RANK_CONTEXT,   /* device: one context's slow paths */
@@ -20,6 +19,7 @@ enum lock_rank {
     RANK_SHARD,     /* device: one shard of a context's cache */
     RANK_BLOCKS,    /* device: inserting into the table of blocks */
     RANK_HEAP,      /* host: segments of the heap's address space */
+    RANK_COUNTERS,  /* new thread slots and names in the counters; a leaf: nothing is taken under it */
     RANK_COUNT
 };
 

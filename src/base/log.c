@@ -38,7 +38,7 @@ void log_line(const char *first, ...) {
     for (const char *part = first; part; part = va_arg(rest, const char *)) text_add(&line, part);
     va_end(rest);
     buffer[line.length] = '\n';
-    (void)sys_write_all(2, buffer, line.length + 1);
+    (void)sys_write_patiently(2, buffer, line.length + 1, 1000000000);
 }
 
 #ifdef COPPICE_DEBUG

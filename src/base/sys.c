@@ -1,9 +1,14 @@
 /* sys.c: system calls with errors as values. libc's wrappers are used, never raw calls, because registration caches
  * watch libc's madvise and munmap; errno is put back afterwards. */
 #include "base/sys.h"
+#include "base/clock.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define KEEPING_ERRNO(expression) \
@@ -26,6 +31,10 @@ void *sys_map_file(int fd, size_t length) {
 int sys_unmap(void *address, size_t length) { return KEEPING_ERRNO(munmap(address, length)); }
 int sys_protect(void *address, size_t length, int protection) { return KEEPING_ERRNO(mprotect(address, length, protection)); }
 int sys_advise(void *address, size_t length, int advice) { return KEEPING_ERRNO(madvise(address, length, advice)); }
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+int sys_populate(void *address, size_t length) { return KEEPING_ERRNO(madvise(address, length, MADV_POPULATE_WRITE)); }
 int sys_open(const char *path, int flags, int mode) { return KEEPING_ERRNO(open(path, flags | O_CLOEXEC, mode)); }
 
 int sys_write_all(int fd, const char *bytes, size_t length) {
@@ -36,6 +45,43 @@ int sys_write_all(int fd, const char *bytes, size_t length) {
         bytes += done, length -= (size_t)done;
     }
     return 0;
+}
+
+/* One write of at most PIPE_BUF bytes: poll promised room for that much, so it does not block. */
+static ssize_t write_when_ready(int fd, const char *bytes, size_t length, int wait_ms) {
+    struct pollfd ready = { .fd = fd, .events = POLLOUT };
+    int n = KEEPING_ERRNO(poll(&ready, 1, wait_ms));
+    if (n <= 0) return n == 0 ? -ETIMEDOUT : n;
+    if (ready.revents & POLLNVAL) return -EBADF;
+    if (!(ready.revents & POLLOUT) && (ready.revents & (POLLERR | POLLHUP))) return -EPIPE;
+    return KEEPING_ERRNO(write(fd, bytes, length < PIPE_BUF ? length : PIPE_BUF));
+}
+
+int sys_write_patiently(int fd, const char *bytes, size_t length, uint64_t patience_ns) {
+    /* A SIGPIPE that we cause is taken back; one that was pending before stays. */
+    sigset_t pipe_only, before, pending;
+    sigemptyset(&pipe_only), sigaddset(&pipe_only, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    sigpending(&pending);
+    uint64_t end = clock_ns() + patience_ns;
+    ssize_t done = 0;
+    while (length > 0) {
+        uint64_t now = clock_ns();
+        done = now >= end ? -ETIMEDOUT : write_when_ready(fd, bytes, length, (int)((end - now) / 1000000) + 1);
+        if (done == -EINTR || done == -EAGAIN) continue;
+        if (done < 0) break;
+        bytes += done, length -= (size_t)done;
+    }
+    if (done == -EPIPE && !sigismember(&pending, SIGPIPE))
+        (void)KEEPING_ERRNO(sigtimedwait(&pipe_only, NULL, &(struct timespec){ 0, 0 }));
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return done < 0 ? (int)done : 0;
+}
+
+int sys_may_grow(uint64_t length) {
+    struct rlimit limit;
+    int error = KEEPING_ERRNO(getrlimit(RLIMIT_FSIZE, &limit));
+    return error < 0 ? error : limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < length ? -EFBIG : 0;
 }
 
 ssize_t sys_read_file(const char *path, char *buffer, size_t capacity) {

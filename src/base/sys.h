@@ -7,6 +7,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* No system that we run on has larger pages: what is mapped over static memory is aligned to this. */
+#ifdef __x86_64__
+enum { PAGE_MOST = 4096 };
+#else
+enum { PAGE_MOST = 65536 };
+#endif
+
 /* Anonymous private memory at `hint` (or anywhere), `protection` as for mmap; reserve-only when protection is PROT_NONE.
  * Returns NULL when the kernel refuses. */
 void *sys_map(void *hint, size_t length, int protection);
@@ -15,9 +22,16 @@ void *sys_map_file(int fd, size_t length);
 int sys_unmap(void *address, size_t length);
 int sys_protect(void *address, size_t length, int protection);
 int sys_advise(void *address, size_t length, int advice);
+/* Gives every page of a mapping memory now; an error where a touch would have been a SIGBUS. -EINVAL before Linux 5.14. */
+int sys_populate(void *address, size_t length);
 int sys_open(const char *path, int flags, int mode);
 /* Writes all of it; returns 0 or a negative errno. */
 int sys_write_all(int fd, const char *bytes, size_t length);
+/* As above for a descriptor that may be a pipe, socket or terminal of somebody else's: gives up after `patience`
+ * (-ETIMEDOUT) instead of blocking, and a reader that is gone is -EPIPE, never a SIGPIPE. */
+int sys_write_patiently(int fd, const char *bytes, size_t length, uint64_t patience_ns);
+/* May a file grow to `length` here? Beyond RLIMIT_FSIZE the kernel would send SIGXFSZ. */
+int sys_may_grow(uint64_t length);
 /* Reads up to `capacity - 1` bytes of a small file and ends them with a NUL; returns the length or a negative errno. */
 ssize_t sys_read_file(const char *path, char *buffer, size_t capacity);
 #endif

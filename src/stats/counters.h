@@ -2,13 +2,15 @@
  *
  * The *counters* are a file mapped shared (STATE_DIR/coppice-<uid>/<pid>-<start time>), so the last numbers of a process
  * killed by any signal can still be read. Where no file can be made they live in plain memory, and only that is lost.
+ * Their address never changes: the file is mapped over the plain memory, so a pointer into them is good for ever.
  * A *thread slot* is written by one thread alone, with plain increments; readers add the slots up. A slot whose thread
- * has ended is folded into `retired` and used again. A *device block* is written under the locks of src/device or with
+ * has ended keeps its sums and is used again by the next thread, so nothing is moved and no sum is ever seen twice.
+ * A *device block* is written under the locks of src/device or with
  * atomics, as each field says. Readers never lock: each number is one aligned word.
  *
  * What the hot path of the device pool changes lies in shards of its own; device_totals() adds them up.
  *
- * host live bytes = sum over slots and retired of (bytes_allocated - bytes_freed)
+ * host live bytes = inherited_bytes + sum over slots and late of (bytes_allocated - bytes_freed)
  * device: reserved_bytes = live_bytes + rounding_bytes + cached_bytes at every quiescent point
  *
  * The tables below are the design: struct, text, JSON and documents are made from them. Extend, never rename. */
@@ -120,37 +122,43 @@ struct counters {
     uint64_t size;        /* sizeof (struct counters): readers refuse another layout */
     uint64_t version;     /* COPPICE_VERSION_NUMBER of the writer */
     counter pid, start_ticks; /* pid and start time (field 22 of /proc/pid/stat) name the process */
+    counter pid_namespace;    /* in which the pid counts: inode of /proc/self/ns/pid */
     counter start_ns, end_ns; /* CLOCK_BOOTTIME; end is 0 while it runs or when it was killed */
+    counter inherited_bytes;  /* live in the parent when fork made this process */
+    counter threads_ready;    /* slots thread[0..threads_ready) have memory; the others are not even read */
     char command[256];    /* the command line, NUL-ended, arguments joined by spaces */
     struct host_counters host;
-    struct thread_counters retired, late; /* ended threads; frees that arrive after a thread's end (atomic adds) */
+    struct thread_counters late; /* shared, atomic adds: threads without a slot, frees that arrive after a thread's end */
     struct device_counters device[COUNTER_DEVICES];
     struct call_counters call[COUNTER_CALLS];
-    struct thread_counters thread[COUNTER_THREADS];
+    _Alignas(4096) struct thread_counters thread[COUNTER_THREADS];
 };
 
-/* The counters of this process: never NULL; plain memory until counters_open succeeds. */
-extern struct counters *counters;
+/* The counters of this process: plain memory until counters_open succeeds. */
+extern struct counters *const counters;
 
-/* Moves the counters into a file. Called once at start and again in a fork's child (with `child` true: a new file,
- * everything zero but nothing of the parent's mapping is touched). Returns 0 or a negative errno; failure is silent
- * and leaves the counters in plain memory. Not for concurrent use. */
+/* Moves the counters into a file, with what they hold. Called once at start, while there is one thread, and again first
+ * thing in a fork's child (`child`): there everything starts at zero in a file of its own (names of calls are kept,
+ * inherited_bytes is what was live at the fork), the parent's file is not written, and the caller begins a new thread
+ * slot. Returns 0 or a negative errno; failure is silent and leaves the counters in plain memory. */
 int counters_open(bool child);
-/* Marks a clean end (end_ns). Unlinks the file when `keep` is false. Async-signal-safe. */
+/* Before fork, in the parent: remembers what the child will inherit. Without it the child looks after the fork. */
+void counters_before_fork(void);
+/* Marks a clean end (end_ns). Unlinks the file when `keep` is false. Async-signal-safe; does nothing in a process that
+ * did not open it (a vfork's child, a raw clone). */
 void counters_close(bool keep);
 /* Path of the file, "" when there is none. */
 const char *counters_path(void);
-/* The folder that holds the files, by the rules of STATE_DIR; false when none works. `create` makes it (mode 0700). */
-bool counters_folder(char *buffer, unsigned long capacity, bool create);
 
 /* A slot for the calling thread; never NULL (the shared `late` slot when all are taken: then atomic adds are needed,
- * which `counters_slot_is_shared` says). */
+ * which `counters_slot_is_shared` says). Lock-free. */
 struct thread_counters *counters_thread_begin(void);
+/* Gives the slot back; the thread's last numbers must be in it. */
 void counters_thread_end(struct thread_counters *slot);
 static inline bool counters_slot_is_shared(const struct thread_counters *slot) { return slot == &counters->late; }
 
-/* Sums over slots. */
-struct host_totals { uint64_t allocs, frees, bytes_allocated, bytes_freed; };
+/* Sums over slots; live_bytes by the equation above, 0 where slots that are published at different moments make it negative. */
+struct host_totals { uint64_t allocs, frees, bytes_allocated, bytes_freed, live_bytes; };
 struct host_totals counters_host_totals(const struct counters *c);
 /* Registers a pass-through call's name and returns its counter; the same name gives the same one; never NULL. */
 counter *counters_call(const char *name);

@@ -1,0 +1,42 @@
+/* folder.c: the places, and which folder in them is ours; see folder.h. No malloc. */
+#include "stats/folder.h"
+#include "base/options.h"
+#include "base/text.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *place_name(unsigned place) {
+    switch (place) {
+    case 0: return option_text(state_dir);
+    case 1: return "/dev/shm";
+    case 2: return secure_getenv("XDG_RUNTIME_DIR");
+    case 3: return secure_getenv("TMPDIR");
+    default: return NULL;
+    }
+}
+
+bool folder_path(unsigned place, char path[FOLDER_PATH]) {
+    const char *name = place_name(place);
+    if (!name || !*name) return false;
+    struct text t = text_in(path, FOLDER_PATH);
+    if (*name != '/') { /* the program may go elsewhere before the file is needed again */
+        char here[FOLDER_PATH];
+        if (!getcwd(here, sizeof here)) return false;
+        text_add(&t, here), text_char(&t, '/');
+    }
+    text_add(&t, name), text_add(&t, "/coppice-"), text_u64(&t, geteuid());
+    return !t.full;
+}
+
+int folder_open(const char *path, bool create) {
+    if (create && mkdir(path, 0700) != 0 && errno != EEXIST) return -errno;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    struct stat s;
+    if (fstat(fd, &s) == 0 && s.st_uid == geteuid() && (s.st_mode & 077) == 0) return fd;
+    close(fd);
+    return -EPERM;
+}

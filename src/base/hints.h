@@ -7,9 +7,11 @@
 #define EXPORT __attribute__((visibility("default")))
 /* Invariants: checked in debug builds (make debug), free in others. A broken one is reported and stops the test. */
 #ifdef COPPICE_DEBUG
+#define DEBUG_BUILD 1
 void invariant_broken(const char *what, const char *file, int line) __attribute__((noreturn));
 #define invariant(x) (likely(x) ? (void)0 : invariant_broken(#x, __FILE__, __LINE__))
 #else
+#define DEBUG_BUILD 0
 #define invariant(x) ((void)sizeof(x))
 #endif
 #endif

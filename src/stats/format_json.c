@@ -1,0 +1,78 @@
+/* format_json.c: a dump as one JSON object. The names are a promise to scripts: extend, never rename. */
+#include "stats/format.h"
+
+static void key(struct text *t, const char *name) {
+    char last = t->length > 0 ? t->bytes[t->length - 1] : '{';
+    if (last != '{' && last != '[') text_char(t, ',');
+    text_char(t, '"'), text_add(t, name), text_add(t, "\":");
+}
+
+static void number(struct text *t, const char *name, uint64_t value) { key(t, name), text_u64(t, value); }
+
+/* A ratio of nothing to nothing is not known. */
+static void ratio(struct text *t, const char *name, uint64_t numerator, uint64_t denominator) {
+    if (denominator > 0) key(t, name), text_ratio(t, numerator, denominator);
+}
+
+static void percentile(struct text *t, const char *name, const struct device_counters *d, unsigned percent) {
+    uint64_t ns;
+    if (hit_percentile(d, percent, &ns)) number(t, name, ns);
+}
+
+static void device(struct text *t, const struct device_counters *d) {
+    struct device_totals n = device_totals(d);
+    text_char(t, '{');
+    number(t, "id", counter_get(&d->id));
+    key(t, "name"), text_json_string(t, d->name);
+    key(t, "context"), text_char(t, '"'), text_hex(t, counter_get(&d->context)), text_char(t, '"');
+    if (counter_get(&d->capacity)) number(t, "capacity_bytes", counter_get(&d->capacity));
+#define X(field, unit, help) number(t, #field, n.field);
+    DEVICE_COUNTERS(X)
+    DEVICE_SHARD_COUNTERS(X)
+#undef X
+    number(t, "cached_bytes", n.cached_bytes);
+    ratio(t, "efficiency", n.live_bytes, n.reserved_bytes);
+    ratio(t, "hit_rate", n.hits, n.hits + n.misses);
+    percentile(t, "hit_ns_p50", d, 50);
+    percentile(t, "hit_ns_p99", d, 99);
+    text_char(t, '}');
+}
+
+static void host(struct text *t, const struct view *v) {
+    const struct host_counters *h = &v->c->host;
+    key(t, "host"), text_char(t, '{');
+    number(t, "live_bytes", v->host.live_bytes);
+    if (v->has_cached) number(t, "cached_bytes", counter_get(&h->cached_bytes));
+    if (v->has_resident) number(t, "resident_bytes", v->resident_bytes);
+    if (v->has_peak_resident) number(t, "peak_resident_bytes", v->peak_resident_bytes);
+    number(t, "allocs", v->host.allocs);
+    number(t, "frees", v->host.frees);
+    number(t, "inherited_bytes", counter_get(&v->c->inherited_bytes));
+    number(t, "foreign_frees", counter_get(&h->foreign_frees));
+    number(t, "bootstrap_bytes", counter_get(&h->bootstrap_bytes));
+    text_char(t, '}');
+}
+
+void format_json(const struct view *v, struct text *t) {
+    text_char(t, '{');
+    key(t, "version"), text_char(t, '"'), text_version(t, v->c->version), text_char(t, '"');
+    number(t, "pid", counter_get(&v->c->pid));
+    key(t, "command"), text_json_string(t, v->c->command);
+    key(t, "state"), text_json_string(t, v->state);
+    if (v->has_uptime) key(t, "uptime_s"), text_seconds(t, v->uptime_ns);
+    key(t, "device"), text_char(t, '[');
+    for (unsigned i = 0; i < v->devices; i++) {
+        if (i > 0) text_char(t, ',');
+        device(t, &v->c->device[v->device[i]]);
+    }
+    text_char(t, ']');
+    host(t, v);
+    key(t, "calls"), text_char(t, '{');
+    for (int i = 0; i < COUNTER_CALLS; i++) {
+        const struct call_counters *call = &v->c->call[i];
+        if (!call->name[0] || counter_get(&call->calls) == 0) continue;
+        if (t->bytes[t->length - 1] != '{') text_char(t, ',');
+        text_json_string(t, call->name), text_char(t, ':'), text_u64(t, counter_get(&call->calls));
+    }
+    text_add(t, "}}\n");
+}

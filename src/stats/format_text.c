@@ -1,0 +1,72 @@
+/* format_text.c: a dump for people: a line that names the process, one for the host, a few for each device. */
+#include "stats/format.h"
+#include <string.h>
+
+/* A label, and the column where its numbers start. */
+static void label(struct text *t, const char *name) {
+    enum { COLUMN = 10 };
+    text_add(t, "  "), text_add(t, name);
+    for (size_t n = strlen(name); n < COLUMN; n++) text_char(t, ' ');
+}
+static void size(struct text *t, const char *name, uint64_t bytes) { text_char(t, ' '), text_add(t, name), text_char(t, ' '), text_size(t, bytes); }
+static void count(struct text *t, const char *name, uint64_t n) { text_char(t, ' '), text_add(t, name), text_char(t, ' '), text_u64(t, n); }
+
+static void ratio(struct text *t, const char *name, uint64_t numerator, uint64_t denominator) {
+    if (denominator == 0) return;
+    uint64_t thousandths = (uint64_t)((__uint128_t)numerator * 1000 / denominator);
+    text_char(t, ' '), text_add(t, name), text_char(t, ' ');
+    text_u64(t, thousandths / 10), text_char(t, '.'), text_u64(t, thousandths % 10), text_char(t, '%');
+}
+
+/* Somebody's text on our line: control bytes would play tricks with the terminal. */
+static void plain(struct text *t, const char *s) {
+    for (; *s; s++) text_char(t, (unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+}
+
+static void percentile(struct text *t, const char *name, const struct device_counters *d, unsigned percent) {
+    uint64_t ns;
+    if (hit_percentile(d, percent, &ns)) count(t, name, ns), text_add(t, " ns");
+}
+
+static void host(struct text *t, const struct view *v) {
+    label(t, "host");
+    size(t, "live", v->host.live_bytes);
+    if (v->has_cached) size(t, "cached", counter_get(&v->c->host.cached_bytes));
+    if (v->has_resident) size(t, "resident", v->resident_bytes);
+    if (v->has_peak_resident) size(t, "peak", v->peak_resident_bytes);
+    count(t, "allocs", v->host.allocs), count(t, "frees", v->host.frees);
+    text_char(t, '\n');
+}
+
+static void device(struct text *t, const struct device_counters *d) {
+    struct device_totals n = device_totals(d);
+    label(t, "device"), text_char(t, ' '), text_u64(t, counter_get(&d->id)), text_char(t, ' '), plain(t, d->name), text_char(t, '\n');
+    label(t, "  memory"), size(t, "live", n.live_bytes), size(t, "rounding", n.rounding_bytes), size(t, "cached", n.cached_bytes);
+    size(t, "reserved", n.reserved_bytes), size(t, "peak live", n.peak_live_bytes), size(t, "peak reserved", n.peak_reserved_bytes);
+    ratio(t, "efficiency", n.live_bytes, n.reserved_bytes), text_char(t, '\n');
+    label(t, "  calls"), count(t, "allocs", n.allocs), count(t, "frees", n.frees), ratio(t, "hits", n.hits, n.hits + n.misses);
+    percentile(t, "p50", d, 50), percentile(t, "p99", d, 99), text_char(t, '\n');
+    label(t, "  driver"), count(t, "allocs", n.driver_allocs), count(t, "frees", n.driver_frees), count(t, "trims", n.trims);
+    count(t, "oom recoveries", n.oom_recoveries), count(t, "foreign frees", n.foreign_frees), count(t, "tainted", n.tainted_blocks);
+    text_char(t, '\n');
+}
+
+static void calls(struct text *t, const struct call_counters *call) {
+    bool any = false;
+    for (int i = 0; i < COUNTER_CALLS; i++) {
+        if (!call[i].name[0] || counter_get(&call[i].calls) == 0) continue;
+        if (!any) label(t, "passed on"), any = true;
+        text_char(t, ' '), plain(t, call[i].name), text_char(t, ' '), text_u64(t, counter_get(&call[i].calls));
+    }
+    if (any) text_char(t, '\n');
+}
+
+void format_text(const struct view *v, struct text *t) {
+    text_add(t, "coppice "), text_version(t, v->c->version);
+    text_add(t, ": process "), text_u64(t, counter_get(&v->c->pid)), text_char(t, ' '), text_add(t, v->state);
+    if (v->has_uptime) text_add(t, ", "), text_seconds(t, v->uptime_ns), text_add(t, " s");
+    text_add(t, ": "), plain(t, v->c->command), text_char(t, '\n');
+    host(t, v);
+    for (unsigned i = 0; i < v->devices; i++) device(t, &v->c->device[v->device[i]]);
+    calls(t, v->c->call);
+}

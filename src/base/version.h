@@ -1,6 +1,9 @@
-/* version.h: the version, once. */
+/* version.h: the version as the sources use it; it is set in the public header. */
 #ifndef COPPICE_BASE_VERSION_H
 #define COPPICE_BASE_VERSION_H
-#define COPPICE_VERSION "0.1.0"
-#define COPPICE_VERSION_NUMBER 100u /* major * 10000 + minor * 100 + patch */
+#include "coppice/coppice.h"
+#define VERSION_TEXT_(x) #x
+#define VERSION_TEXT(x) VERSION_TEXT_(x)
+#define COPPICE_VERSION VERSION_TEXT(COPPICE_VERSION_MAJOR) "." VERSION_TEXT(COPPICE_VERSION_MINOR) "." VERSION_TEXT(COPPICE_VERSION_PATCH)
+#define COPPICE_VERSION_NUMBER (COPPICE_VERSION_MAJOR * 10000u + COPPICE_VERSION_MINOR * 100u + COPPICE_VERSION_PATCH)
 #endif

@@ -1,0 +1,174 @@
+/* records.c: finding, checking and removing counters files; see records.h. */
+#include "cli/records.h"
+#include "base/sys.h"
+#include "base/version.h"
+#include "stats/folder.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DAY = 24 * 3600 };
+
+/* --- processes */
+
+/* The start time of a running process; false when there is none, or only what waits for its parent. */
+static bool start_of(uint64_t pid, uint64_t *ticks) {
+    char path[64], stat[1024], state;
+    snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
+    if (sys_read_file(path, stat, sizeof stat) <= 0) return false;
+    const char *at = strrchr(stat, ')'); /* the name before it may hold anything */
+    unsigned long long start;
+    if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state, &start) != 2) return false;
+    *ticks = start;
+    return state != 'Z' && state != 'X';
+}
+
+static uint64_t own_namespace(void) {
+    struct stat s;
+    return stat("/proc/self/ns/pid", &s) == 0 ? s.st_ino : 0;
+}
+
+static bool is_alive(uint64_t pid, uint64_t start_ticks) {
+    uint64_t ticks;
+    return start_of(pid, &ticks) && ticks == start_ticks;
+}
+
+/* --- one file */
+
+static const char *read_all(int fd, struct counters *c) {
+    size_t have = 0;
+    while (have < sizeof *c) {
+        ssize_t n = read(fd, (char *)c + have, sizeof *c - have);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return "cannot be read";
+        if (n == 0) break;
+        have += (size_t)n;
+    }
+    if (have < 3 * sizeof(uint64_t) || c->magic != COUNTERS_MAGIC) return "is not a counters file";
+    if (c->version != COPPICE_VERSION_NUMBER) return "was written by another version of Coppice; use that version's program";
+    if (c->size != sizeof *c) return "has another layout: it was written by another build of Coppice";
+    return have < sizeof *c ? "is truncated" : NULL;
+}
+
+/* The file may say anything: every text ends, every index is in range. */
+static void make_safe(struct counters *c) {
+    c->command[sizeof c->command - 1] = 0;
+    for (int i = 0; i < COUNTER_DEVICES; i++) c->device[i].name[sizeof c->device[i].name - 1] = 0;
+    for (int i = 0; i < COUNTER_CALLS; i++) c->call[i].name[COUNTER_CALL_NAME - 1] = 0;
+    if (counter_get(&c->threads_ready) > COUNTER_THREADS) counter_set(&c->threads_ready, COUNTER_THREADS);
+}
+
+static const char *open_error(int error) {
+    switch (error) {
+    case ENOENT: return "does not exist";
+    case EACCES: return "cannot be read: permission denied";
+    case ELOOP: return "is a symbolic link, which a counters file never is";
+    default: return "cannot be opened";
+    }
+}
+
+const char *record_read(const char *path, struct record *record) {
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) return open_error(errno);
+    struct stat s;
+    const char *wrong = fstat(fd, &s) != 0 || !S_ISREG(s.st_mode) ? "is not a file" : read_all(fd, &record->counters);
+    close(fd);
+    if (wrong) return wrong;
+    struct counters *c = &record->counters;
+    make_safe(c);
+    record->alive = counter_get(&c->pid_namespace) == own_namespace() && is_alive(counter_get(&c->pid), counter_get(&c->start_ticks));
+    return NULL;
+}
+
+/* --- the folders */
+
+/* `<pid>-<start time>` and nothing else. */
+static bool parse_name(const char *name, uint64_t *pid, uint64_t *ticks) {
+    char *end;
+    if (*name < '1' || *name > '9') return false;
+    *pid = strtoull(name, &end, 10);
+    if (*end != '-' || end[1] < '0' || end[1] > '9') return false;
+    *ticks = strtoull(end + 1, &end, 10);
+    return *end == 0;
+}
+
+struct found { int folder; const char *folder_path, *name; uint64_t pid, ticks; };
+
+static void each_file(void (*visit)(const struct found *file, void *with), void *with) {
+    char path[FOLDER_PATH];
+    for (unsigned place = 0; place < FOLDER_PLACES; place++) {
+        if (!folder_path(place, path)) continue;
+        int fd = folder_open(path, false);
+        DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+        for (struct dirent *entry; folder && (entry = readdir(folder));) {
+            struct found file = { fd, path, entry->d_name, 0, 0 };
+            if (parse_name(entry->d_name, &file.pid, &file.ticks)) visit(&file, with);
+        }
+        if (folder) closedir(folder);
+    }
+}
+
+struct search { uint64_t pid, newest; char *path; };
+
+static void consider(const struct found *file, void *with) {
+    struct search *search = with;
+    if (file->pid != search->pid || (search->path[0] && file->ticks < search->newest)) return;
+    search->newest = file->ticks;
+    snprintf(search->path, 4096, "%s/%s", file->folder_path, file->name);
+}
+
+const char *record_find(int pid, char *path, struct record *record) {
+    struct search search = { .pid = (uint64_t)pid, .path = path };
+    path[0] = 0;
+    each_file(consider, &search);
+    if (path[0]) return record_read(path, record);
+    uint64_t ticks;
+    return start_of(search.pid, &ticks) ? "runs without Coppice, or its counters are not where this user keeps them"
+                                        : "does not run, and left no statistics here";
+}
+
+/* The first words of a file, as far as removal needs them. */
+struct head { uint64_t start_ns, namespace; };
+
+static bool read_head(const struct found *file, struct head *head) {
+    char bytes[offsetof(struct counters, command)];
+    int fd = openat(file->folder, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    bool whole = fd >= 0 && read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes;
+    if (fd >= 0) close(fd);
+    if (!whole) return false;
+    memcpy(&head->start_ns, bytes + offsetof(struct counters, start_ns), sizeof head->start_ns);
+    memcpy(&head->namespace, bytes + offsetof(struct counters, pid_namespace), sizeof head->namespace);
+    return true;
+}
+
+/* Is the file's time that of its process's start? Writing through a mapping does not change it, so then it does not say
+ * when the process died. */
+static bool time_is_of_start(const struct head *head, time_t file_time) {
+    struct timespec boot;
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    int64_t started = (int64_t)time(NULL) - (boot.tv_sec - (int64_t)(head->start_ns / 1000000000));
+    return file_time >= started - 5 && file_time <= started + 5;
+}
+
+/* A file that is old but may be of a process that died just now is dated today, and so goes a day from now. One from
+ * another pid namespace is left: whether its process lives cannot be seen from here. */
+static void remove_if_old(const struct found *file, void *with) {
+    struct stat s;
+    struct head head;
+    (void)with;
+    if (is_alive(file->pid, file->ticks) || fstatat(file->folder, file->name, &s, AT_SYMLINK_NOFOLLOW) != 0) return;
+    if (s.st_mtime > time(NULL) - DAY) return;
+    bool known = read_head(file, &head);
+    if (known && head.namespace && head.namespace != own_namespace()) return;
+    if (known && time_is_of_start(&head, s.st_mtime)) utimensat(file->folder, file->name, NULL, AT_SYMLINK_NOFOLLOW);
+    else unlinkat(file->folder, file->name, 0);
+}
+
+void records_clean(void) { each_file(remove_if_old, NULL); }

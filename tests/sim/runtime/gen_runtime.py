@@ -41,7 +41,7 @@ def declared(flags):
         names |= set(DECLARATION.findall(preprocess(flags, *options)))
     for name in INTEROP:
         names |= set(re.findall(r"CUDARTAPI\s+(cuda[A-Z]\w*)\s*\(", header(flags, name)))
-    return names
+    return {n for n in names if "WGL" not in n}  # those are for Windows
 
 
 def defined(objects):

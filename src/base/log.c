@@ -28,6 +28,18 @@ bool log_stderr_is_ours(void) {
     return same;
 }
 
+/* A part of the line, which may be somebody else's text: kept on the line, and short enough to leave room for the rest. */
+static void add_part(struct text *line, const char *part) {
+    enum { MOST = 300 };
+    for (int n = 0; *part; part++, n++) {
+        if (n == MOST) {
+            text_add(line, "...");
+            return;
+        }
+        text_char(line, (unsigned char)*part < 0x20 || *part == 0x7f ? '?' : *part);
+    }
+}
+
 void log_line(const char *first, ...) {
     if (silent || !log_stderr_is_ours()) return;
     char buffer[1024];
@@ -35,7 +47,7 @@ void log_line(const char *first, ...) {
     text_add(&line, "coppice: ");
     va_list rest;
     va_start(rest, first);
-    for (const char *part = first; part; part = va_arg(rest, const char *)) text_add(&line, part);
+    for (const char *part = first; part; part = va_arg(rest, const char *)) add_part(&line, part);
     va_end(rest);
     buffer[line.length] = '\n';
     (void)sys_write_patiently(2, buffer, line.length + 1, 1000000000);

@@ -57,12 +57,15 @@ void text_size(struct text *t, uint64_t bytes) {
     text_add(t, units[unit]);
 }
 
-/* Length of the well-formed UTF-8 sequence at s, or 0. */
+/* Length of the well-formed UTF-8 sequence at s, or 0 (cut short, overlong, a surrogate, beyond U+10FFFF). */
 static int utf8_length(const unsigned char *s) {
-    int n = s[0] < 0x80 ? 1 : (s[0] & 0xe0) == 0xc0 && s[0] >= 0xc2 ? 2 : (s[0] & 0xf0) == 0xe0 ? 3 : (s[0] & 0xf8) == 0xf0 && s[0] <= 0xf4 ? 4 : 0;
+    if (s[0] < 0x80) return 1;
+    int n = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : s[0] >= 0xe0 && s[0] <= 0xef ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
     for (int i = 1; i < n; i++)
         if ((s[i] & 0xc0) != 0x80) return 0;
-    return n;
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool beyond = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
+    return overlong || beyond ? 0 : n;
 }
 
 void text_json_string(struct text *t, const char *string) {

@@ -12,6 +12,12 @@ static const char *accepts(int id, char buffer[160]) {
     return option_accepts(&option_rows[id], buffer, 160);
 }
 
+/* A CHOICE's help begins with its choices, which stand in their own column. */
+static const char *meaning(const struct option_row *row) {
+    const char *colon = row->kind == CHOICE ? strstr(row->help, ": ") : NULL;
+    return colon ? colon + 2 : row->help;
+}
+
 static const char *standard(const struct option_row *row) { return !row->standard ? "unset" : *row->standard ? row->standard : "empty"; }
 
 /* A table's cell: a bar would end it. */
@@ -32,7 +38,7 @@ static void print_markdown(void) {
     for (int id = 0; id < OPTION_COUNT; id++) {
         const struct option_row *row = &option_rows[id];
         printf("| `" OPTION_PREFIX "%s` | %s | ", row->name, standard(row));
-        cell(accepts(id, buffer)), fputs(" | ", stdout), cell(row->help), puts(" |");
+        cell(accepts(id, buffer)), fputs(" | ", stdout), cell(meaning(row)), puts(" |");
     }
 }
 
@@ -40,7 +46,7 @@ static void print_text(void) {
     char buffer[160];
     for (int id = 0; id < OPTION_COUNT; id++) {
         const struct option_row *row = &option_rows[id];
-        printf(OPTION_PREFIX "%s (default: %s)\n    accepts %s\n    %s\n", row->name, standard(row), accepts(id, buffer), row->help);
+        printf(OPTION_PREFIX "%s (default: %s)\n    accepts %s\n    %s\n", row->name, standard(row), accepts(id, buffer), meaning(row));
     }
 }
 

@@ -168,10 +168,10 @@ static void take_along(struct counters *fresh) {
 }
 
 static int move_to_file(bool child) {
-    if ((uintptr_t)counters % (uintptr_t)sysconf(_SC_PAGESIZE) != 0) return -ENOTSUP;
     struct name name = own_name();
-    int error;
-    struct counters *fresh = new_memory(&name, child, &error);
+    int error = -ENOTSUP;
+    bool movable = (uintptr_t)counters % (uintptr_t)sysconf(_SC_PAGESIZE) == 0;
+    struct counters *fresh = movable ? new_memory(&name, child, &error) : NULL;
     if (!fresh && child) return error;
     if (fresh && child) inherit(fresh);
     if (fresh && !child) take_along(fresh);

@@ -111,6 +111,7 @@ void dump_write(void) {
     static _Atomic int writer;
     static char buffer[DUMP_CAPACITY];
     int saved = errno;
+    if (counter_get(&counters->pid) != (uint64_t)getpid()) return; /* a vfork's child: these are its parent's */
     if (begin_writing(&writer)) {
         struct text dump = text_in(buffer, sizeof buffer);
         dump_counters(counters, (enum stats_format)option_number(stats_format), true, &dump);

@@ -9,7 +9,7 @@ WERROR := $(if $(CI),-Werror)
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(WERROR)
 OPT := -O2 -g
 CFLAGS_BASE = -std=gnu11 $(OPT) -fPIC -fvisibility=hidden -fno-semantic-interposition -MMD -MP $(WARN) $(EXTRA)
-CPPFLAGS_LIB = -Iinclude -Isrc -D_GNU_SOURCE $(CUDA_INC)
+CPPFLAGS_LIB = -Iinclude -I. -Isrc -I$(B)/gen -D_GNU_SOURCE $(CUDA_INC)
 
 ifeq ($(filter help clean,$(MAKECMDGOALS)),)
 include $(B)/deps/config.mk
@@ -24,6 +24,12 @@ all: $(B)/libcoppice.so $(B)/coppice sim ## build everything
 LIB_SRC := $(wildcard src/base/*.c src/stats/*.c src/sites/*.c src/dtesn/*.c src/heap/*.c src/device/*.c src/intern/*.c src/pressure/*.c preload/*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
 LIB_TLS := -ftls-model=initial-exec
+# the driver's hooks, generated from NVIDIA's header and the classes in cuda_calls.def
+GEN := $(B)/gen
+$(GEN)/cuda_hooks.inc: scripts/gen-cuda-hooks preload/cuda_calls.def | $(B)/deps/config.mk
+	$(Q)mkdir -p $(@D) && printf '#define __CUDA_API_VERSION_INTERNAL\n#include <cuda.h>\n' | $(CC) -E -P $(CUDA_INC) - > $(GEN)/cuda.i && \
+	  scripts/gen-cuda-hooks preload/cuda_calls.def $(GEN)/cuda.i $@
+$(B)/obj/preload/cuda_driver.o: $(GEN)/cuda_hooks.inc
 $(B)/obj/src/%.o: src/%.c | $(B)/deps/config.mk
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_BASE) $(LIB_TLS) $(CPPFLAGS_LIB) -c $< -o $@
 $(B)/obj/preload/%.o: preload/%.c | $(B)/deps/config.mk

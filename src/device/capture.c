@@ -1,0 +1,39 @@
+/* capture.c: how many streams capture now; see capture.h. */
+#include "device/capture.h"
+#include "base/lock.h"
+
+_Atomic uint32_t capture_count;
+static struct lock capture_lock = LOCK_INIT(RANK_CAPTURE);
+
+bool capture_keep_out(void) {
+    lock_take(&capture_lock);
+    if (!capture_active()) return true;
+    lock_release(&capture_lock);
+    return false;
+}
+
+void capture_let_in(void) { lock_release(&capture_lock); }
+
+void capture_before_begin(void) {
+    lock_take(&capture_lock);
+    atomic_fetch_add(&capture_count, 1);
+}
+
+void capture_after_begin(bool begun) {
+    if (!begun) atomic_fetch_sub(&capture_count, 1);
+    lock_release(&capture_lock);
+}
+
+void capture_after_end(CUstream stream, CUresult result) {
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+    if (result != CUDA_SUCCESS) {
+        if (result == CUDA_ERROR_ILLEGAL_STATE || result == CUDA_ERROR_INVALID_VALUE) return; /* it was not capturing */
+        if (driver.cuStreamIsCapturing && driver.cuStreamIsCapturing(stream, &status) == CUDA_SUCCESS &&
+            status != CU_STREAM_CAPTURE_STATUS_NONE)
+            return; /* wrong thread, not joined: it goes on */
+    }
+    uint32_t active = atomic_load(&capture_count);
+    while (active > 0 && !atomic_compare_exchange_weak(&capture_count, &active, active - 1)) {}
+}
+
+void capture_fork_child(void) { lock_reset(&capture_lock), atomic_store(&capture_count, 0); }

@@ -1,0 +1,125 @@
+/* context.c: descriptors of CUDA contexts; see context.h. */
+#include "device/context.h"
+#include "base/lock.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "device/fence.h"
+#include <sys/mman.h>
+
+struct context *contexts[CONTEXTS];
+_Thread_local struct thread_device thread_device;
+static struct lock contexts_lock = LOCK_INIT(RANK_DRIVER);
+static CUcontext primary[CONTEXTS * 4]; /* by device, as seen when they were retained */
+
+unsigned context_count(void) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) n += !(atomic_load(&contexts[i]->gate) & GATE_CLOSED);
+    return n;
+}
+
+static struct context *find(CUcontext handle) {
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if (contexts[i]->handle == handle) return contexts[i];
+    return NULL;
+}
+
+/* POOL_MAX=auto: 1G or a tenth of the device, whichever is more. */
+static uint64_t limit_of(uint64_t capacity) {
+    uint64_t given = option_number(pool_max), tenth = capacity / 10, least = (uint64_t)1 << 30;
+    return given != SIZE_AUTO ? given : tenth > least ? tenth : least;
+}
+
+/* Asks the driver which device the context is on. */
+static void learn(struct context *c) {
+    CUcontext popped;
+    size_t bytes = 0;
+    struct device_counters *d = c->counters;
+    if (driver.cuCtxPushCurrent_v2(c->handle) == CUDA_SUCCESS) {
+        driver.cuCtxGetDevice(&c->ordinal);
+        driver.cuCtxPopCurrent_v2(&popped);
+    }
+    if (driver.cuDeviceTotalMem_v2) driver.cuDeviceTotalMem_v2(&bytes, c->ordinal);
+    if (driver.cuDeviceGetName) driver.cuDeviceGetName(d->name, sizeof d->name, c->ordinal);
+    c->capacity = bytes;
+    c->pool_max = limit_of(bytes);
+    counter_set(&d->id, (uint64_t)c->ordinal);
+    counter_set(&d->context, (uint64_t)(uintptr_t)c->handle);
+    counter_set(&d->capacity, bytes);
+    counter_set(&d->in_use, 1);
+}
+
+static struct context *make(CUcontext handle) {
+    unsigned index = 0;
+    while (index < CONTEXTS && contexts[index]) index++;
+    if (index == CONTEXTS) return NULL;
+    struct context *c = sys_map(NULL, sizeof *c, PROT_READ | PROT_WRITE);
+    if (!c) return NULL;
+    c->handle = handle, c->index = index, c->counters = &counters->device[index];
+    for (unsigned i = 0; i < SHARDS; i++) shard_init(&c->shard[i]);
+    learn(c);
+    atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);
+    __atomic_store_n(&contexts[index], c, __ATOMIC_RELEASE);
+    return c;
+}
+
+struct context *context_of(CUcontext handle) {
+    struct context *c = find(handle);
+    if (c && !(atomic_load(&c->gate) & GATE_CLOSED)) return c;
+    lock_take(&contexts_lock);
+    c = find(handle);
+    if (!c) {
+        c = make(handle);
+    } else if (atomic_load(&c->gate) & GATE_CLOSED) { /* a new context at an old one's address */
+        learn(c);
+        atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);
+    }
+    lock_release(&contexts_lock);
+    return c;
+}
+
+struct context *context_current(void) {
+    struct context *c = thread_device.current;
+    if (likely(c && !(atomic_load(&c->gate) & GATE_CLOSED))) return c;
+    thread_device.current = NULL;
+    CUcontext handle = NULL;
+    if (driver.cuCtxGetCurrent(&handle) != CUDA_SUCCESS || !handle) return NULL;
+    return thread_device.current = context_of(handle);
+}
+
+void context_set_current(CUcontext handle) { thread_device.current = handle ? context_of(handle) : NULL; }
+
+struct context *context_close(CUcontext handle) {
+    struct context *c = find(handle);
+    if (!c) return NULL;
+    atomic_fetch_or(&c->gate, GATE_CLOSED);
+    if (thread_device.current == c) thread_device.current = NULL;
+    fence_forget(c);
+    return c;
+}
+
+void context_reopen(struct context *c) { atomic_fetch_and(&c->gate, ~(uint32_t)GATE_CLOSED); }
+void context_poison(struct context *c) { atomic_fetch_or(&c->gate, GATE_POISONED); }
+
+void context_note_primary(CUdevice device, CUcontext handle) {
+    if (device >= 0 && device < (CUdevice)(sizeof primary / sizeof *primary)) __atomic_store_n(&primary[device], handle, __ATOMIC_RELEASE);
+}
+
+CUcontext context_primary(CUdevice device) {
+    return device >= 0 && device < (CUdevice)(sizeof primary / sizeof *primary) ? __atomic_load_n(&primary[device], __ATOMIC_ACQUIRE) : NULL;
+}
+
+uint64_t context_cached_on(CUdevice device) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if (contexts[i]->ordinal == device) {
+            struct device_counters *d = contexts[i]->counters;
+            bytes += counter_get(&d->reserved_bytes) - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
+        }
+    return bytes;
+}
+
+void context_fork_child(void) {
+    lock_reset(&contexts_lock);
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) atomic_fetch_or(&contexts[i]->gate, GATE_CLOSED | GATE_OFF);
+    thread_device = (struct thread_device){ 0 };
+}

@@ -1,0 +1,68 @@
+/* context.h: one CUDA context as the pool sees it, and which one the calling thread has current.
+ *
+ * A *context* owns the blocks allocated in it. Its descriptor is made when the context is first seen and is kept for
+ * ever (a later CUDA context at the same address uses it again), so a pointer to one never dangles. The *gate* says why
+ * nothing may be cached or reused: 0 is open; every hit looks at it.
+ * The calling thread's current context is remembered by the hooks of the functions that switch it, so that a hit asks
+ * nobody; debug builds compare it with the driver's answer. */
+#ifndef COPPICE_DEVICE_CONTEXT_H
+#define COPPICE_DEVICE_CONTEXT_H
+#include "device/driver.h"
+#include "device/shard.h"
+#include "stats/counters.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { CONTEXTS = 16 };
+enum gate {
+    GATE_CLOSED = 1,   /* destroyed, reset, or about to be */
+    GATE_POISONED = 2, /* a sticky error: the driver answers everything from now on */
+    GATE_OFF = 4,      /* POOL_MAX=0, or the process switched off */
+};
+
+struct context {
+    CUcontext handle;
+    unsigned index; /* in contexts[] and in counters->device[] */
+    CUdevice ordinal;
+    _Atomic uint32_t gate;
+    uint64_t capacity; /* bytes of the device */
+    uint64_t pool_max; /* most bytes cached on the device */
+    struct device_counters *counters;
+    struct shard shard[SHARDS];
+};
+
+/* Every context seen so far, in order; an entry is written once. NULL ends the list when it is not full. */
+extern struct context *contexts[CONTEXTS];
+unsigned context_count(void); /* live ones */
+static inline bool context_has_work(const struct context *c) { return !(atomic_load(&c->gate) & (GATE_CLOSED | GATE_POISONED)); }
+
+struct thread_device {
+    struct context *current; /* NULL: not known, ask the driver */
+    uint32_t shard;          /* 1 + the thread's shard; 0: none yet */
+    bool tried;              /* the runtime hook has tried the pool for the allocation that now reaches the driver hook */
+};
+extern _Thread_local struct thread_device thread_device;
+
+/* The calling thread's context if it is known without asking; for the fast path. */
+static inline struct context *context_known(void) { return thread_device.current; }
+/* The same, asking the driver if need be; NULL: no context is current, or it cannot be served. */
+struct context *context_current(void);
+/* The descriptor of `handle`, made if it is new; NULL when there are too many. `handle` must be valid. */
+struct context *context_of(CUcontext handle);
+/* The thread's current context was changed to something that is not known here. */
+static inline void context_forget_current(void) { thread_device.current = NULL; }
+void context_set_current(CUcontext handle);
+
+/* Before the context is destroyed or reset: no hit, no event. Returns the context or NULL when it is not one of ours. */
+struct context *context_close(CUcontext handle);
+/* It lives on after all (the call failed, or others hold the primary context). */
+void context_reopen(struct context *c);
+void context_poison(struct context *c);
+/* The primary context's handle of a device among those seen, or NULL. */
+CUcontext context_primary(CUdevice device);
+void context_note_primary(CUdevice device, CUcontext handle);
+/* Bytes cached on a device by all contexts of this process. */
+uint64_t context_cached_on(CUdevice device);
+void context_fork_child(void);
+#endif

@@ -1,0 +1,148 @@
+/* device.c: the driver's functions that own memory, answered from the pool where that is right; see device.h. */
+#include "device/device.h"
+
+/* Pitches that the driver has chosen, by width and element size: what a cached pitched block is found by. */
+enum { PITCHES = 64 };
+static struct pitch { _Atomic uint64_t key, pitch; } pitches[PITCHES];
+
+static struct pitch *pitch_entry(size_t width, unsigned element) {
+    return &pitches[(width * 0x9e3779b97f4a7c15ull + element) >> 58];
+}
+static uint64_t pitch_key(CUdevice device, size_t width, unsigned element) {
+    return ((uint64_t)width << 16) ^ ((uint64_t)device << 8) ^ element;
+}
+
+/* One allocation by the driver, once more after the cache was given back when there is no room. */
+static CUresult ask_driver(struct context *c, CUdeviceptr *address, size_t size) {
+    CUresult answer = driver.cuMemAlloc_v2(address, size);
+    if (answer != CUDA_ERROR_OUT_OF_MEMORY || size > c->capacity || pool_flush(c) == 0) return answer;
+    answer = driver.cuMemAlloc_v2(address, size);
+    if (answer == CUDA_SUCCESS) counter_add(&c->counters->oom_recoveries, 1);
+    return answer;
+}
+
+CUresult device_alloc(CUdeviceptr *address, size_t size) {
+    bool tried = thread_device.tried;
+    thread_device.tried = false;
+    struct context *c = context_current();
+    if (!c || !address || size == 0) return driver.cuMemAlloc_v2(address, size);
+    uint64_t cached = !tried && pool_is_open(c) ? pool_take(c, size) : 0;
+    if (cached) {
+        *address = cached;
+        return CUDA_SUCCESS;
+    }
+    CUresult answer = ask_driver(c, address, size);
+    if (answer == CUDA_SUCCESS) pool_adopt(c, *address, size, size);
+    return answer;
+}
+
+CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, size_t height, unsigned element) {
+    struct context *c = context_current();
+    if (!c || !address || !pitch || width == 0 || height == 0) return driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
+    struct pitch *known = pitch_entry(width, element);
+    uint64_t key = pitch_key(c->ordinal, width, element), learned = atomic_load(&known->pitch);
+    if (learned && atomic_load(&known->key) == key && pool_is_open(c)) {
+        uint64_t cached = pool_take(c, learned * height);
+        if (cached) {
+            *address = cached, *pitch = learned;
+            return CUDA_SUCCESS;
+        }
+    }
+    CUresult answer = driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
+    if (device_made_room(answer)) answer = driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
+    if (answer != CUDA_SUCCESS) return answer;
+    pool_adopt(c, *address, *pitch * height, *pitch * height);
+    atomic_store(&known->pitch, 0); /* never a pitch beside another's key */
+    atomic_store(&known->key, key);
+    atomic_store(&known->pitch, *pitch);
+    return answer;
+}
+
+/* A live block goes back by one of the driver's functions; anything else is the driver's alone to judge. */
+static CUresult free_through(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstream), CUstream stream) {
+    struct block *b = pool_disown(address);
+    CUresult answer = call ? call(address, stream) : driver.cuMemFree_v2(address);
+    if (!b) {
+        struct context *c = context_known();
+        if (c && address) counter_add(&c->counters->foreign_frees, 1);
+    } else if (answer == CUDA_SUCCESS) {
+        pool_disown_done(b);
+    } else {
+        pool_disown_failed(b);
+    }
+    return answer;
+}
+
+CUresult device_free(CUdeviceptr address) {
+    switch (pool_give(address)) {
+    case POOL_KEPT: return CUDA_SUCCESS;
+    case POOL_TWICE: return CUDA_ERROR_INVALID_VALUE;
+    case POOL_FOREIGN: break;
+    }
+    return free_through(address, NULL, NULL);
+}
+
+CUresult device_free_by(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstream), CUstream stream) {
+    struct block *b = block_find(address);
+    if (b && atomic_load(&b->state) == BLOCK_CACHED) return CUDA_ERROR_INVALID_VALUE;
+    return b ? free_through(address, call, stream) : call(address, stream);
+}
+
+CUresult device_memory_info(size_t *available, size_t *total) {
+    size_t all = 0, left = 0;
+    CUresult answer = driver.cuMemGetInfo_v2(&left, &all);
+    if (answer != CUDA_SUCCESS) return answer;
+    struct context *c = context_current();
+    uint64_t honest = left + (c ? context_cached_on(c->ordinal) : 0);
+    if (available) *available = honest < all ? honest : all;
+    if (total) *total = all;
+    return CUDA_SUCCESS;
+}
+
+CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr address) {
+    CUdeviceptr start = 0;
+    size_t length = 0;
+    CUresult answer = driver.cuMemGetAddressRange_v2(&start, &length, address);
+    if (answer != CUDA_SUCCESS) return answer;
+    uint64_t asked = pool_asked(start);
+    if (base) *base = start;
+    if (size) *size = asked ? asked : length;
+    return answer;
+}
+
+void device_correct_range(size_t *size, CUdeviceptr address) {
+    CUdeviceptr base = 0;
+    if (!driver.cuMemGetAddressRange_v2 || driver.cuMemGetAddressRange_v2(&base, NULL, address) != CUDA_SUCCESS) return;
+    uint64_t asked = pool_asked(base);
+    if (asked) *size = asked;
+}
+
+void device_exported(CUdeviceptr address) {
+    CUdeviceptr base = 0;
+    if (block_find(address)) base = address;
+    else if (!driver.cuMemGetAddressRange_v2 || driver.cuMemGetAddressRange_v2(&base, NULL, address) != CUDA_SUCCESS) return;
+    pool_taint(base);
+}
+
+bool device_made_room(CUresult answer) {
+    return unlikely(answer == CUDA_ERROR_OUT_OF_MEMORY) && driver_ready() && pool_flush(context_known()) > 0;
+}
+
+struct context *device_primary_closing(CUdevice device) {
+    CUcontext handle = context_primary(device);
+    return handle ? context_close(handle) : NULL;
+}
+
+void device_context_ended(struct context *c, bool ended) {
+    if (!c) return;
+    if (ended) pool_drop_context(c);
+    else context_reopen(c);
+}
+
+bool device_primary_is_active(CUdevice device) {
+    unsigned flags;
+    int active = 1;
+    return !driver.cuDevicePrimaryCtxGetState || driver.cuDevicePrimaryCtxGetState(device, &flags, &active) != CUDA_SUCCESS || active;
+}
+
+void device_fork_child(void) { pool_fork_child(); }

@@ -1,0 +1,37 @@
+/* device.h: what the CUDA hooks call. Each function stands for one of the driver's and answers as that would: the same
+ * results, the same errors. Trouble of our own is never an error: then the driver alone answers. Threads: any. */
+#ifndef COPPICE_DEVICE_DEVICE_H
+#define COPPICE_DEVICE_DEVICE_H
+#include "device/context.h"
+#include "device/pool.h"
+
+/* For the runtime's fast path: a hit or nothing (0), and a cached free or nothing (false). */
+static inline uint64_t device_hit(size_t size) {
+    struct context *c = context_known();
+    if (unlikely(!c || size == 0 || !pool_is_open(c))) return 0;
+    uint64_t address = pool_take(c, size);
+    thread_device.tried = address == 0;
+    return address;
+}
+static inline bool device_keep(uint64_t address) { return pool_give(address) == POOL_KEPT; }
+
+CUresult device_alloc(CUdeviceptr *address, size_t size);
+CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, size_t height, unsigned element);
+CUresult device_free(CUdeviceptr address);
+/* Frees by another function of the driver (cuMemFreeAsync): `call` is made while the block is off the books. */
+CUresult device_free_by(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstream), CUstream stream);
+CUresult device_memory_info(size_t *available, size_t *total);
+CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr address);
+/* What the driver said of the size of the allocation around `address`, corrected to what the program asked for. */
+void device_correct_range(size_t *size, CUdeviceptr address);
+/* The identity of the allocation around `address` was shown to someone: it is never reused. */
+void device_exported(CUdeviceptr address);
+/* The answer of a passed-through call was out of memory: was anything given back, so that asking again may help? */
+bool device_made_room(CUresult answer);
+/* The primary context of a device is about to be reset or released. */
+struct context *device_primary_closing(CUdevice device);
+/* Afterwards: did the context end? Then its blocks leave the books, else it goes on. */
+void device_context_ended(struct context *c, bool ended);
+bool device_primary_is_active(CUdevice device);
+void device_fork_child(void);
+#endif

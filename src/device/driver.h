@@ -1,0 +1,29 @@
+/* driver.h: the real CUDA driver, as the device layer calls it.
+ * A *driver* is a table of the few public functions that the pool itself needs. preload/ fills it once, with the
+ * functions that come after us, so nothing here is ever a hook. Functions newer than the installed driver are NULL. */
+#ifndef COPPICE_DEVICE_DRIVER_H
+#define COPPICE_DEVICE_DRIVER_H
+#define __CUDA_API_VERSION_INTERNAL /* every ABI variant under its own name, none under a macro */
+#include <cuda.h>
+#undef __CUDA_API_VERSION_INTERNAL
+#include <stdbool.h>
+
+#define DRIVER_CALLS(X) \
+    X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemGetInfo_v2) X(cuMemAllocPitch_v2) X(cuMemGetAddressRange_v2) \
+    X(cuCtxGetCurrent) X(cuCtxSetCurrent) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) X(cuCtxGetDevice) X(cuCtxSynchronize) \
+    X(cuCtxRecordEvent) X(cuEventCreate) X(cuEventQuery) X(cuEventDestroy_v2) \
+    X(cuStreamIsCapturing) X(cuThreadExchangeStreamCaptureMode) \
+    X(cuDeviceGetName) X(cuDeviceTotalMem_v2) X(cuDevicePrimaryCtxGetState)
+
+struct driver {
+#define X(name) __typeof__(&name) name;
+    DRIVER_CALLS(X)
+#undef X
+};
+extern struct driver driver;
+
+/* Is the table filled? Written once, before any pool exists. */
+bool driver_ready(void);
+/* Fills the table; `find` returns the real function of that exported name, or NULL. Call once, under the caller's lock. */
+void driver_fill(void *(*find)(const char *name));
+#endif

@@ -1,0 +1,40 @@
+/* fence.h: when may freed device memory be handed out again?
+ *
+ * An *epoch* collects frees. It is closed by one event in each context, which covers all work submitted there so far,
+ * and it has *passed* once all those events have completed. A block belongs to the epoch in which it was freed and is
+ * reusable when that epoch has passed; epochs pass in order, since a later event covers what an earlier one does.
+ * One sequence of epochs serves the whole process, because work in one context may touch memory of another (peers).
+ * The program's own cuCtxSynchronize passes epochs for nothing.
+ *
+ * A hit never calls CUDA: it compares two numbers. Closing and polling happen on misses of the ready lists and now and
+ * then on frees, never while any stream of the process captures (capture.h): they would invalidate the capture.
+ * Drivers without cuCtxRecordEvent (before 12.5) have no event that covers a context: there a free waits for the
+ * context's work, as the driver's own free does.
+ *
+ *     closed < open;  passed <= closed;  the events of epoch e cover every submission that returned before `open` passed e */
+#ifndef COPPICE_DEVICE_FENCE_H
+#define COPPICE_DEVICE_FENCE_H
+#include "device/context.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct fence_clock { _Atomic uint64_t open, passed; };
+extern struct fence_clock fence_clock;
+
+/* The epoch that a block freed now belongs to. When no work was submitted since the last epoch closed, that one. */
+uint64_t fence_tag(void);
+static inline bool fence_has_passed(uint64_t epoch) { return epoch <= atomic_load_explicit(&fence_clock.passed, memory_order_acquire); }
+/* Closes the open epoch. False: not possible now (a capture is active, or too many epochs are outstanding). */
+bool fence_close(void);
+/* Looks whether `epoch` has passed, closing it first when it is still open. Calls CUDA. */
+bool fence_poll(uint64_t epoch);
+/* The same, for at most `limit_ns`: gives the device time to finish. */
+bool fence_wait(uint64_t epoch, uint64_t limit_ns);
+/* Around the program's own cuCtxSynchronize: before returns a ticket, after passes its epoch if the call succeeded. */
+uint64_t fence_before_synchronize(void);
+void fence_after_synchronize(uint64_t ticket, bool succeeded);
+/* The context is gone or about to go: forget its events. */
+void fence_forget(struct context *c);
+void fence_fork_child(void);
+#endif

@@ -1,0 +1,291 @@
+/* pool.c: hits, frees and what they cost; see pool.h. */
+#include "device/pool.h"
+#include "base/clock.h"
+#include "base/options.h"
+#include "device/fence.h"
+#include "device/work.h"
+
+enum {
+    SAMPLE_EVERY = 1024,        /* one hit in so many is timed */
+    CLOSE_AFTER = 64,           /* frees into one epoch before a free closes it */
+    WAIT_NS = 2000000           /* how long a request waits for pending memory that fits before it grows the pool */
+};
+static _Atomic uint32_t next_shard, frees_in_epoch;
+
+static inline struct shard *own_shard(struct context *c) {
+    if (unlikely(thread_device.shard == 0)) thread_device.shard = 1 + atomic_fetch_add(&next_shard, 1) % SHARDS;
+    return &c->shard[thread_device.shard - 1];
+}
+static inline struct device_shard_counters *counts_of(struct context *c, struct shard *s) { return &c->counters->shard[s - c->shard]; }
+
+static inline void raise_live(struct device_counters *d, uint64_t bytes) {
+    uint64_t live = atomic_fetch_add_explicit(&d->live_bytes, bytes, memory_order_relaxed) + bytes;
+    if (unlikely(live > counter_get(&d->peak_live_bytes))) counter_raise(&d->peak_live_bytes, live);
+}
+
+/* The block leaves the cache and is the program's; under the shard's lock. */
+static inline uint64_t hand_out(struct context *c, struct shard *s, struct block *b, uint64_t asked) {
+    struct device_shard_counters *n = counts_of(c, s);
+    invariant(b->context == c && b->size >= asked && !b->tainted && fence_has_passed(b->epoch));
+    b->asked = asked;
+    atomic_store_explicit(&b->state, BLOCK_LIVE, memory_order_release);
+    counter_bump(&n->allocs, 1), counter_bump(&n->hits, 1);
+    if (unlikely(b->size != asked)) counter_add(&c->counters->rounding_bytes, b->size - asked);
+    raise_live(c->counters, asked);
+    return b->address;
+}
+
+/* Ready memory of one shard: the hit itself. */
+static inline uint64_t take_ready(struct context *c, struct shard *s, uint64_t size) {
+    lock_take(&s->lock);
+    shard_settle(s);
+    struct block *b = shard_take(s, size);
+    uint64_t address = b ? hand_out(c, s, b, size) : 0;
+    lock_release(&s->lock);
+    return address;
+}
+
+/* The epoch of the earliest pending block that fits, in any shard; 0: none. */
+static uint64_t pending_epoch(struct context *c, uint64_t size) {
+    uint64_t earliest = 0;
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *s = &c->shard[i];
+        if (!__atomic_load_n(&s->pending_first, __ATOMIC_RELAXED)) continue;
+        lock_take(&s->lock);
+        struct block *b = shard_find_pending(s, size);
+        if (b && (!earliest || b->epoch < earliest)) earliest = b->epoch;
+        lock_release(&s->lock);
+    }
+    return earliest;
+}
+
+static uint64_t take_anywhere(struct context *c, struct shard *own, uint64_t size) {
+    uint64_t address = take_ready(c, own, size);
+    for (unsigned i = 0; i < SHARDS && !address; i++)
+        if (&c->shard[i] != own && __atomic_load_n(&c->shard[i].oldest, __ATOMIC_RELAXED)) address = take_ready(c, &c->shard[i], size);
+    return address;
+}
+
+/* Nothing ready in the own shard: other threads' shards, then memory still behind a fence. The program's own free would
+ * have waited for that memory, so a short wait is never worse than without us; growing at once would be (a server that
+ * frees and asks in turn would hold twice its need). The wait is bounded because work submitted after the free may, for
+ * all we know, wait for this very request. */
+static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t size) {
+    uint64_t address = take_anywhere(c, own, size);
+    if (address || !pool_is_open(c)) return address;
+    uint64_t epoch = pending_epoch(c, size);
+    if (epoch == 0) return 0;
+    if (!fence_poll(epoch)) {
+        counter_add(&c->counters->fence_waits, 1);
+        if (!fence_wait(epoch, WAIT_NS)) return 0;
+    }
+    return pool_is_open(c) ? take_anywhere(c, own, size) : 0;
+}
+
+static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t size) {
+    uint64_t start = clock_ns(), middle = clock_ns();
+    uint64_t address = take_ready(c, s, size);
+    uint64_t end = clock_ns(), took = end - middle, clock = middle - start;
+    took = took > clock ? took - clock : 1;
+    if (address) {
+        unsigned e = 63 - (unsigned)__builtin_clzll(took | 1), quarter = e >= 2 ? took >> (e - 2) & 3 : 0;
+        counter_add(&c->counters->hit_ns[e < COUNTER_HIT_BUCKETS / 4 ? e * 4 + quarter : COUNTER_HIT_BUCKETS - 1], 1);
+    }
+    return address;
+}
+
+/* A hit: thread's shard, its lock, the first block of one bin, two counters of a private line, one shared word for the
+ * exact peak. */
+uint64_t pool_take(struct context *c, uint64_t size) {
+    struct shard *s = own_shard(c);
+    bool sample = (counter_get(&counts_of(c, s)->hits) + 1) % SAMPLE_EVERY == 0;
+    uint64_t address = unlikely(sample) ? take_timed(c, s, size) : take_ready(c, s, size);
+    return likely(address) ? address : take_slow(c, s, size);
+}
+
+/* The driver's free, whatever context is current and whatever another thread captures. True when it succeeded. */
+static bool free_in_driver(struct context *c, uint64_t address) {
+    CUcontext popped;
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    bool foreign = thread_device.current != c;
+    if (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return false;
+    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    bool freed = driver.cuMemFree_v2(address) == CUDA_SUCCESS;
+    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
+    return freed;
+}
+
+/* A block that has left its shard goes back to the driver. Returns its bytes. */
+static uint64_t release(struct block *b) {
+    struct context *c = b->context;
+    uint64_t size = b->size, address = b->address;
+    /* off the books first: once the driver has it back, another thread may be given the same address */
+    block_hide(b), block_recycle(b);
+    if (!free_in_driver(c, address)) context_poison(c);
+    counter_add(&c->counters->reserved_bytes, -size);
+    counter_add(&c->counters->driver_frees, 1);
+    return size;
+}
+
+/* Oldest blocks of the shard leave until `bytes` have gone. */
+static uint64_t trim_shard(struct shard *s, uint64_t bytes) {
+    uint64_t gone = 0;
+    while (gone < bytes) {
+        lock_take(&s->lock);
+        struct block *b = shard_take_oldest(s);
+        lock_release(&s->lock);
+        if (!b) break;
+        gone += release(b);
+    }
+    return gone;
+}
+
+/* Keeps the device's cached bytes within its limit after a block of `size` bytes came in. */
+static COLD void enforce_limit(struct context *c, struct shard *own) {
+    uint64_t cached = context_cached_on(c->ordinal);
+    if (cached <= c->pool_max) return;
+    uint64_t excess = cached - c->pool_max;
+    counter_add(&c->counters->trims, 1);
+    uint64_t gone = trim_shard(own, excess);
+    for (unsigned i = 0; i < SHARDS && gone < excess; i++) gone += trim_shard(&c->shard[i], excess - gone);
+}
+
+/* May this block be cached? Decided before it changes state. */
+static inline bool can_keep(struct block *b) {
+    struct context *c = b->context;
+    return pool_is_open(c) && !atomic_load_explicit(&b->tainted, memory_order_acquire) && b->size <= c->pool_max;
+}
+
+/* FREE_SYNC, and drivers without an event that covers a context: the free waits, as the driver's own would. */
+static COLD void synchronize(struct context *c) {
+    CUcontext popped;
+    bool foreign = thread_device.current != c;
+    if (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return;
+    uint64_t ticket = fence_before_synchronize();
+    CUresult waited = driver.cuCtxSynchronize();
+    fence_after_synchronize(ticket, waited == CUDA_SUCCESS);
+    if (waited != CUDA_SUCCESS) context_poison(c);
+    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
+}
+
+/* A free: find the block, tag it with its epoch, put it into the thread's shard. Every CLOSE_AFTER frees the epoch is
+ * closed, so that its events get old; that is the only CUDA call of a free. */
+enum pool_verdict pool_give(uint64_t address) {
+    struct block *b = block_find(address);
+    if (unlikely(!b)) return POOL_FOREIGN;
+    if (unlikely(!can_keep(b))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
+    struct context *c = b->context;
+    if (unlikely(option_number(free_sync) || !driver.cuCtxRecordEvent)) synchronize(c);
+    if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
+    struct shard *s = own_shard(c);
+    struct device_counters *d = c->counters;
+    uint64_t asked = b->asked, slack = b->size - asked;
+    lock_take(&s->lock);
+    b->epoch = fence_tag();
+    bool ready = fence_has_passed(b->epoch);
+    shard_put(s, b, ready);
+    counter_bump(&counts_of(c, s)->frees, 1);
+    if (unlikely(slack)) counter_add(&d->rounding_bytes, -slack);
+    atomic_fetch_sub_explicit(&d->live_bytes, asked, memory_order_relaxed);
+    lock_release(&s->lock);
+    uint64_t cached = counter_get(&d->reserved_bytes) - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
+    if (unlikely(cached > c->pool_max || context_count() > 1)) enforce_limit(c, s);
+    if (!ready && atomic_fetch_add_explicit(&frees_in_epoch, 1, memory_order_relaxed) % CLOSE_AFTER == CLOSE_AFTER - 1) fence_close();
+    return POOL_KEPT;
+}
+
+void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t asked) {
+    struct device_counters *d = c->counters;
+    struct device_shard_counters *n = counts_of(c, own_shard(c));
+    struct block *stale = pool_disown(address); /* freed by a way that no hook sees, else the driver could not answer it */
+    if (stale) pool_disown_done(stale);
+    if (!block_new(c, address, size, asked)) return; /* no memory for a descriptor: the driver's own free will find it */
+    uint64_t reserved = atomic_fetch_add_explicit(&d->reserved_bytes, size, memory_order_relaxed) + size;
+    counter_raise(&d->peak_reserved_bytes, reserved);
+    if (size != asked) counter_add(&d->rounding_bytes, size - asked);
+    raise_live(d, asked);
+    counter_add(&d->driver_allocs, 1), counter_add(&d->misses, 1);
+    lock_take(&own_shard(c)->lock);
+    counter_bump(&n->allocs, 1);
+    lock_release(&own_shard(c)->lock);
+}
+
+struct block *pool_disown(uint64_t address) {
+    struct block *b = block_find(address);
+    if (!b || !block_move(b, BLOCK_LIVE, BLOCK_GONE)) return NULL;
+    block_hide(b);
+    return b;
+}
+
+void pool_disown_failed(struct block *b) {
+    atomic_store_explicit(&b->state, BLOCK_LIVE, memory_order_release);
+    block_show(b);
+}
+
+void pool_disown_done(struct block *b) {
+    struct context *c = b->context;
+    struct shard *s = own_shard(c);
+    counter_add(&c->counters->reserved_bytes, -b->size);
+    counter_add(&c->counters->rounding_bytes, -(b->size - b->asked));
+    counter_add(&c->counters->live_bytes, -b->asked);
+    counter_add(&c->counters->driver_frees, 1);
+    block_recycle(b);
+    lock_take(&s->lock);
+    counter_bump(&counts_of(c, s)->frees, 1);
+    lock_release(&s->lock);
+}
+
+void pool_taint(uint64_t base) {
+    struct block *b = block_find(base);
+    if (b && !atomic_exchange(&b->tainted, 1)) counter_add(&b->context->counters->tainted_blocks, 1);
+}
+
+uint64_t pool_asked(uint64_t base) {
+    struct block *b = block_find(base);
+    return b && atomic_load(&b->state) == BLOCK_LIVE ? b->asked : 0;
+}
+
+static uint64_t flush_context(struct context *c) {
+    uint64_t gone = 0;
+    if (atomic_load(&c->gate) & GATE_CLOSED) return 0;
+    for (unsigned i = 0; i < SHARDS; i++) gone += trim_shard(&c->shard[i], UINT64_MAX);
+    if (gone > 0) counter_add(&c->counters->trims, 1);
+    return gone;
+}
+
+uint64_t pool_flush(struct context *own) {
+    uint64_t gone = own ? flush_context(own) : 0;
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if (contexts[i] != own) gone += flush_context(contexts[i]);
+    return gone;
+}
+
+/* Collects a context's blocks a handful at a time, because the table's lock is held while it is walked. */
+struct collection { struct context *context; struct block *found[64]; unsigned count; };
+static void collect(struct block *b, void *with) {
+    struct collection *all = with;
+    if (b->context == all->context && all->count < 64) all->found[all->count++] = b;
+}
+
+void pool_drop_context(struct context *c) {
+    struct device_counters *d = c->counters;
+    struct collection all = { .context = c };
+    for (unsigned i = 0; i < SHARDS; i++) {
+        lock_take(&c->shard[i].lock);
+        while (shard_take_oldest(&c->shard[i])) {}
+        lock_release(&c->shard[i].lock);
+    }
+    do {
+        all.count = 0;
+        block_each(collect, &all);
+        for (unsigned i = 0; i < all.count; i++) block_hide(all.found[i]), block_recycle(all.found[i]);
+    } while (all.count > 0);
+    counter_set(&d->reserved_bytes, 0), counter_set(&d->rounding_bytes, 0), counter_set(&d->live_bytes, 0);
+}
+
+void pool_fork_child(void) {
+    capture_fork_child(), fence_fork_child(), context_fork_child(), block_fork_child();
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        for (unsigned j = 0; j < SHARDS; j++) lock_reset(&contexts[i]->shard[j].lock);
+}

@@ -1,0 +1,48 @@
+/* pool.h: the reuse pool: freed device memory kept for the next request of its size.
+ *
+ * A *hit* is a request served by a cached block: one uncontended lock, no CUDA call. Everything is sized in bytes and
+ * counted so that reserved = live + rounding + cached. Nothing here reports an error of its own: where the pool cannot
+ * help, the caller asks the driver as it would without us.
+ * Correctness: a block is handed out only when its epoch has passed (fence.h); one whose identity was exported never is;
+ * during captures nothing is cached or handed out; a context that is gone, reset or in error gets nothing. */
+#ifndef COPPICE_DEVICE_POOL_H
+#define COPPICE_DEVICE_POOL_H
+#include "device/capture.h"
+#include "device/context.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* May the pool act in this context now? Two loads. */
+static inline bool pool_is_open(struct context *c) {
+    return atomic_load_explicit(&c->gate, memory_order_relaxed) == 0 && !capture_active();
+}
+
+/* A cached block for `size` bytes (> 0), as its device address; 0: none, ask the driver. Threads: any. */
+uint64_t pool_take(struct context *c, uint64_t size);
+/* What becomes of a free. */
+enum pool_verdict {
+    POOL_KEPT,    /* cached: the free is done */
+    POOL_FOREIGN, /* not a block of ours, or one that must go back: the driver decides */
+    POOL_TWICE    /* a block that is already free: CUDA_ERROR_INVALID_VALUE */
+};
+enum pool_verdict pool_give(uint64_t address);
+
+/* A driver allocation that succeeded: it becomes a live block of `size` bytes of which the program asked for `asked`. */
+void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t asked);
+/* A live block that the driver is about to free: it leaves the table before the call, since the driver may hand out its
+ * address to another thread at once; `failed` brings it back, `done` takes it off the books. NULL: not a live block. */
+struct block *pool_disown(uint64_t address);
+void pool_disown_failed(struct block *b);
+void pool_disown_done(struct block *b);
+/* The block that contains `address`, by its base: its identity was exported. */
+void pool_taint(uint64_t base);
+/* What the program asked for, for the allocation that starts at `base`; 0 when it is not a live block. */
+uint64_t pool_asked(uint64_t base);
+
+/* Gives cached memory back to the driver: everything, from this context first, then from the others. Returns the bytes.
+ * The driver's own free waits for the work that may still use a block. Safe during captures (relaxed mode). */
+uint64_t pool_flush(struct context *own);
+/* The context is gone and its memory with it: all its blocks leave the books. */
+void pool_drop_context(struct context *c);
+void pool_fork_child(void);
+#endif

@@ -1,0 +1,101 @@
+/* shard.c: bins and lists of cached blocks; see shard.h. */
+#include "device/shard.h"
+#include "device/fence.h"
+
+enum { LOOK_AT = 16 }; /* blocks of a bin that are compared for the best fit */
+
+void shard_init(struct shard *s) { *s = (struct shard){ .lock = LOCK_INIT(RANK_SHARD) }; }
+
+static void age_link(struct shard *s, struct block *b) {
+    b->older = s->newest, b->newer = NULL;
+    if (s->newest) s->newest->newer = b;
+    else s->oldest = b;
+    s->newest = b;
+    s->cached += b->size;
+}
+
+static void age_unlink(struct shard *s, struct block *b) {
+    if (b->older) b->older->newer = b->newer;
+    else s->oldest = b->newer;
+    if (b->newer) b->newer->older = b->older;
+    else s->newest = b->older;
+    s->cached -= b->size;
+}
+
+static void bin_link(struct shard *s, struct block *b) {
+    struct block **head = &s->bin[shard_bin(b->size)];
+    b->previous = NULL, b->next = *head;
+    if (*head) (*head)->previous = b;
+    *head = b;
+    b->epoch = 0; /* ready */
+}
+
+static void bin_unlink(struct shard *s, struct block *b) {
+    if (b->previous) b->previous->next = b->next;
+    else s->bin[shard_bin(b->size)] = b->next;
+    if (b->next) b->next->previous = b->previous;
+}
+
+static void pending_link(struct shard *s, struct block *b) {
+    /* two frees that race with a closing epoch may be tagged in either order: the later tag is safe for both */
+    if (s->pending_last && b->epoch < s->pending_last->epoch) b->epoch = s->pending_last->epoch;
+    b->previous = s->pending_last, b->next = NULL;
+    if (s->pending_last) s->pending_last->next = b;
+    else s->pending_first = b;
+    s->pending_last = b;
+}
+
+static void pending_unlink(struct shard *s, struct block *b) {
+    if (b->previous) b->previous->next = b->next;
+    else s->pending_first = b->next;
+    if (b->next) b->next->previous = b->previous;
+    else s->pending_last = b->previous;
+}
+
+void shard_put(struct shard *s, struct block *b, bool ready) {
+    age_link(s, b);
+    if (ready) bin_link(s, b);
+    else pending_link(s, b);
+}
+
+void shard_settle(struct shard *s) {
+    while (s->pending_first && fence_has_passed(s->pending_first->epoch)) {
+        struct block *b = s->pending_first;
+        pending_unlink(s, b);
+        bin_link(s, b);
+    }
+}
+
+/* The smallest of the first blocks of one bin that fit. The first that fits exactly ends the search: the usual case. */
+static struct block *best_of(struct block *head, uint64_t asked) {
+    struct block *best = NULL;
+    int looked = 0;
+    for (struct block *b = head; b && looked < LOOK_AT; b = b->next, looked++) {
+        if (b->size == asked) return b;
+        if (shard_fits(b->size, asked) && (!best || b->size < best->size)) best = b;
+    }
+    return best;
+}
+
+struct block *shard_take(struct shard *s, uint64_t asked) {
+    unsigned bin = shard_bin(asked);
+    struct block *b = best_of(s->bin[bin], asked);
+    if (!b && bin + 1 < BINS) b = best_of(s->bin[bin + 1], asked);
+    if (b) bin_unlink(s, b), age_unlink(s, b);
+    return b;
+}
+
+struct block *shard_find_pending(struct shard *s, uint64_t asked) {
+    for (struct block *b = s->pending_first; b; b = b->next)
+        if (shard_fits(b->size, asked)) return b;
+    return NULL;
+}
+
+struct block *shard_take_oldest(struct shard *s) {
+    struct block *b = s->oldest;
+    if (!b) return NULL;
+    age_unlink(s, b);
+    if (b->epoch) pending_unlink(s, b);
+    else bin_unlink(s, b);
+    return b;
+}

@@ -1,0 +1,63 @@
+/* hook.h: the pattern of the memory hooks.
+ *
+ * An allocating hook has two halves. The fast half counts the call in this thread's slot and asks jemalloc: a few ns more
+ * than jemalloc alone. It is left when the thread has no credit (heap/thread.h): every 64 calls, for large blocks, and
+ * always in a thread or process that is not served. The slow half then asks whose *turn* it is:
+ *   SERVE  ours: jemalloc answers, and the thread's numbers are published
+ *   EARLY  the heap is not up: the bootstrap arena answers
+ *   PASS   we stand aside: the next definition in lookup order answers */
+#ifndef COPPICE_PRELOAD_HOOK_H
+#define COPPICE_PRELOAD_HOOK_H
+#include "base/hints.h"
+#include "base/start.h"
+#include "heap/heap.h"
+#include "heap/jemalloc.h"
+#include "heap/thread.h"
+#include "next.h"
+#include <errno.h>
+
+#define HIDDEN __attribute__((visibility("hidden")))
+
+enum turn { SERVE, EARLY, PASS };
+
+static inline enum turn hook_turn(void) {
+    int mode = atomic_load_explicit(&coppice_mode_now, memory_order_acquire);
+    if (unlikely(mode == MODE_BOOT)) mode = coppice_start();
+    if (likely(mode == MODE_ON)) {
+        heap_thread_ready();
+        return SERVE;
+    }
+    heap_thread.credit = 0;
+    return mode == MODE_OFF ? PASS : EARLY;
+}
+
+/* jemalloc has answered on the slow way: counts it and publishes. */
+static inline void *hook_counted(void *p) {
+    heap_publish(p != NULL, 0);
+    return p;
+}
+
+/* PUBLISH(returned, name, parameters): own_name, which no other definition can stand before, is what programs call `name`. */
+#define PUBLISH(returned, name, parameters) returned name parameters __attribute__((alias("own_" #name), visibility("default")));
+
+/* ALLOCATES(name, parameters, arguments, bytes asked for, ours, early): a whole hook. */
+#define ALLOCATES(name, parameters, arguments, bytes, ours, early) \
+    HIDDEN void *own_##name parameters; \
+    static __attribute__((noinline)) void *name##_slowly parameters { \
+        switch (hook_turn()) { \
+        case PASS: return next.name arguments; \
+        case EARLY: return early; \
+        default: return hook_counted(ours); \
+        } \
+    } \
+    void *own_##name parameters { return likely(heap_take(bytes)) ? ours : name##_slowly arguments; } \
+    PUBLISH(void *, name, parameters)
+
+/* The hooks by names that nobody can replace, for calls among ourselves (libc_malloc.c). */
+/* libc_malloc.c, for the other hooks */
+HIDDEN void *own_malloc(size_t size);
+HIDDEN void *own_memalign(size_t alignment, size_t size);
+HIDDEN void *own_realloc(void *p, size_t size);
+HIDDEN size_t own_malloc_usable_size(void *p);
+HIDDEN void own_free(void *p);
+#endif

@@ -1,0 +1,107 @@
+/* heap.c: jemalloc's settings, its start, and the numbers that only it knows.
+ *
+ * The settings, and what each was chosen for (README, "Benchmarks", has the measurements):
+ *   tcache_max 1 MiB, two blocks a class: a thread that takes and gives back a work buffer finds it again; at most some
+ *     13 MiB can rest in an idle thread, and jemalloc's own collection shrinks what is not used
+ *   oversize_threshold 0: blocks of 8 MiB and more are cached like others instead of going to the system at once
+ *   dirty_decay 2 s, muzzy_decay 0: freed pages serve again for two seconds, then they are given back for good
+ *   cache_oblivious off (a variable; 5.3.0 forgot to parse it): a page less for each block of 16 KiB and more
+ *   narenas: one a processor, at most 16; jemalloc's four would each keep pages of their own
+ *   zero_realloc free: realloc(p, 0) frees, as in glibc. */
+#include "heap/heap.h"
+#include "base/clock.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "heap/jemalloc.h"
+#include "heap/thread.h"
+#include "stats/counters.h"
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define SETTINGS "tcache_max:1048576,tcache_nslots_large:2,oversize_threshold:0,dirty_decay_ms:2000,muzzy_decay_ms:0," \
+    "dss:disabled,zero_realloc:free,trust_madvise:true,narenas:"
+enum { ARENAS_MOST = 16, ALL_ARENAS = 4096, REFRESH_EVERY = 16 };
+#define REFRESH_NS 100000000u
+#define REFRESH_FROM ((uint64_t)16 << 20)
+
+const char *je_malloc_conf; /* jemalloc reads it once, at its start */
+
+static unsigned processors(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : ARENAS_MOST;
+    return n < 1 ? 1 : n > ARENAS_MOST ? ARENAS_MOST : (unsigned)n;
+}
+
+bool heap_init(void) {
+    static char settings[sizeof SETTINGS + 24];
+    int saved = errno;
+    if (!heap_reserve_init()) return false;
+    struct text t = text_in(settings, sizeof settings);
+    text_add(&t, SETTINGS);
+    text_u64(&t, processors());
+    je_malloc_conf = settings;
+    je_opt_cache_oblivious = false;
+    je_free(je_malloc(1));
+    heap_threads_init();
+    errno = saved;
+    return true;
+}
+
+bool heap_trim(void) {
+    size_t before = heap_returned_bytes(), mib[3], length = 3;
+    int saved = errno;
+    je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    if (je_mallctlnametomib("arena.0.purge", mib, &length) == 0) {
+        mib[1] = ALL_ARENAS;
+        je_mallctlbymib(mib, length, NULL, NULL, NULL, 0);
+    }
+    errno = saved;
+    return heap_returned_bytes() != before;
+}
+
+/* --- what is published now and then */
+
+/* The number after the nth space of a line of /proc/self/statm, in bytes. */
+static uint64_t resident_now(void) {
+    char line[128];
+    if (sys_read_file("/proc/self/statm", line, sizeof line) <= 0) return 0;
+    uint64_t pages = 0;
+    const char *at = line;
+    while (*at && *at != ' ') at++;
+    for (at += *at == ' '; *at >= '0' && *at <= '9'; at++) pages = pages * 10 + (uint64_t)(*at - '0');
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void heap_refresh_resident(void) {
+    uint64_t resident = resident_now();
+    if (!resident) return;
+    counter_set(&counters->host.resident_bytes, resident);
+    counter_raise(&counters->host.peak_resident_bytes, resident);
+    counter_set(&counters->host.published_ns, clock_ns());
+}
+
+/* Pages that the heap has and the program does not use. */
+static void refresh_cached(void) {
+    uint64_t epoch = 1, live = counters_host_totals(counters).live_bytes;
+    size_t resident = 0, length = sizeof resident;
+    if (je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) != 0) return;
+    if (je_mallctl("stats.resident", &resident, &length, NULL, 0) != 0) return;
+    counter_set(&counters->host.cached_bytes, resident > live ? resident - live : 0);
+}
+
+/* Looking needs a descriptor and a few system calls, which a small process in a sandbox may not make: only those that have
+ * used 16 MiB are looked at from inside malloc. */
+void heap_refresh_now_and_then(void) {
+    static _Thread_local unsigned publications;
+    static _Atomic uint64_t last;
+    if (++publications % REFRESH_EVERY != 0) return;
+    uint64_t now = clock_ns(), then = atomic_load_explicit(&last, memory_order_relaxed);
+    if (now - then < REFRESH_NS || *heap_thread.allocated < REFRESH_FROM) return;
+    if (!atomic_compare_exchange_strong(&last, &then, now)) return;
+    int saved = errno;
+    heap_refresh_resident();
+    refresh_cached();
+    errno = saved;
+}

@@ -1,0 +1,60 @@
+/* heap.h: the host's heap: one jemalloc that lives in address space of ours.
+ *
+ * A *segment* is a reservation: address space without memory, of which jemalloc takes piece after piece from below; what
+ * lies above its *top* has never been touched. The first segment is large enough for nearly every process, so "is this
+ * pointer ours?" is one compare; further segments are looked at only when that fails.
+ * The *bootstrap arena* is a fixed block that serves whoever asks before the heap is up. Its blocks are never reused.
+ * All of jemalloc's memory, metadata too, lies in segments: a pointer outside them and outside the arena is *foreign*. */
+#ifndef COPPICE_HEAP_HEAP_H
+#define COPPICE_HEAP_HEAP_H
+#include "base/hints.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The first segment; written when it is made and when its tail is given back. */
+struct heap_range {
+    uintptr_t base;
+    size_t length;
+};
+extern struct heap_range heap_first __attribute__((visibility("hidden")));
+
+static inline bool heap_owns_fast(const void *p) { return (uintptr_t)p - heap_first.base < heap_first.length; }
+/* The whole truth: the first segment, then the others. False for NULL. */
+bool heap_owns(const void *p) COLD;
+
+/* Makes the first segment and starts jemalloc. False: no address space; nothing was changed. Call once, not concurrently. */
+bool heap_init(void);
+
+/* reserve.c */
+bool heap_reserve_init(void);
+/* Gives the untouched part of every segment back to the system and asks for small segments from now on: before
+ * mlockall and before a lower RLIMIT_AS comes into force, which would count it. */
+void heap_release_tail(void);
+/* Address space held, touched or not. */
+size_t heap_reserved_bytes(void);
+/* Bytes given back to the system by madvise since the start (modulo 2^64). */
+size_t heap_returned_bytes(void);
+void heap_reserve_fork_prepare(void);
+void heap_reserve_fork_done(void);
+
+/* heap.c */
+/* Gives free memory back to the system; true when something went. */
+bool heap_trim(void);
+/* Publishes resident, peak and cached bytes, if the last time was 100 ms ago. Called from publications only. */
+void heap_refresh_now_and_then(void);
+/* The same at once, for those who are about to show them; async-signal-safe (resident memory only). */
+void heap_refresh_resident(void);
+
+/* bootstrap.c */
+void *bootstrap_alloc(size_t size, size_t alignment) COLD;
+bool bootstrap_owns(const void *p);
+size_t bootstrap_usable_size(const void *p);
+size_t bootstrap_used(void);
+
+/* fork.c: around fork, when all other locks of Coppice are held already. `heap_fork_prepare` does nothing, and so do the
+ * others, when fork was called by a signal handler that interrupted the heap itself: its locks are the interrupted code's. */
+void heap_fork_prepare(void);
+void heap_fork_parent(void);
+void heap_fork_child(void);
+#endif

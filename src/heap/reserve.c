@@ -1,0 +1,199 @@
+/* reserve.c: the address space in which the heap lives; see heap.h for segments.
+ *
+ * jemalloc's calls of mmap, munmap, madvise and mprotect come here (jemalloc.syms). It keeps what it maps (retain), so
+ * munmap is rare: the ends that it trims off an aligned block. Such a *hole* loses its memory and is remembered for the
+ * next request that fits; the last piece below the top just lowers the top.
+ *
+ * A segment's size follows the limits in force, because untouched address space counts for RLIMIT_AS and for mlockall:
+ * with RLIMIT_AS a 32nd of it; with memory locked 4 MiB or an eighth of what there is; else four times the machine's
+ * memory, so that one segment is enough. errno belongs to the caller: mmap's errors are set, nothing else is. */
+#include "base/lock.h"
+#include "base/sys.h"
+#include "heap/heap.h"
+#include "heap/jemalloc.h"
+#include "heap/thread.h"
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+
+#define MIB ((size_t)1 << 20)
+#define GIB ((size_t)1 << 30)
+enum { SEGMENTS = 512, HOLES = 64 };
+#define GRAIN (2 * MIB) /* huge pages and jemalloc's own alignment */
+
+struct segment {
+    uintptr_t base, top;         /* top: under the lock */
+    _Atomic uintptr_t end;       /* read without the lock; only shrinks */
+};
+struct hole { uintptr_t at; size_t length; };
+
+struct heap_range heap_first;
+static struct segment segments[SEGMENTS];
+static _Atomic unsigned segment_count; /* entries below are complete */
+static struct hole holes[HOLES];
+static bool sparing;                   /* memory is locked or the address space limited: segments stay small */
+static _Atomic size_t returned;
+static struct lock reserve_lock = LOCK_INIT(RANK_HEAP);
+
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) & -to; }
+
+/* A signal handler that forks while we hold the lock must know it. */
+static void enter(void) { heap_thread.inside++, lock_take(&reserve_lock); }
+static void leave(void) { lock_release(&reserve_lock), heap_thread.inside--; }
+
+bool heap_owns(const void *p) {
+    unsigned n = atomic_load_explicit(&segment_count, memory_order_acquire);
+    for (unsigned i = 0; i < n; i++)
+        if ((uintptr_t)p >= segments[i].base && (uintptr_t)p < atomic_load_explicit(&segments[i].end, memory_order_relaxed)) return true;
+    return false;
+}
+
+size_t heap_reserved_bytes(void) {
+    size_t sum = 0;
+    for (unsigned i = 0; i < atomic_load(&segment_count); i++) sum += atomic_load(&segments[i].end) - segments[i].base;
+    return sum;
+}
+
+size_t heap_returned_bytes(void) { return atomic_load(&returned); }
+
+/* --- segments */
+
+static size_t wanted_segment(void) {
+    struct rlimit limit;
+    struct sysinfo machine;
+    if (sparing) return round_up(heap_reserved_bytes() / 8 < 4 * MIB ? 4 * MIB : heap_reserved_bytes() / 8, GRAIN);
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        size_t part = round_up(limit.rlim_cur / 32, GRAIN);
+        return part < 4 * MIB ? 4 * MIB : part > GIB ? GIB : part;
+    }
+    size_t memory = sysinfo(&machine) == 0 ? (size_t)machine.totalram * machine.mem_unit : 16 * GIB;
+    size_t all = round_up(memory, GIB) * 4;
+    return all < 16 * GIB ? 16 * GIB : all > 1024 * GIB ? 1024 * GIB : all;
+}
+
+/* A new segment of at least `least` bytes, smaller than wanted where the system refuses. */
+static struct segment *add_segment(size_t least) {
+    unsigned n = atomic_load(&segment_count);
+    size_t wanted = wanted_segment(), floor = round_up(least, GRAIN) + GRAIN;
+    if (n == SEGMENTS || floor < least) return NULL;
+    if (wanted < floor) wanted = floor;
+    char *at;
+    while (!(at = sys_map(NULL, wanted, PROT_NONE))) {
+        if (wanted == floor) return NULL;
+        wanted = wanted / 2 < floor ? floor : round_up(wanted / 2, 4096);
+    }
+    struct segment *s = &segments[n];
+    s->base = (uintptr_t)at;
+    s->top = round_up(s->base, GRAIN);
+    atomic_store(&s->end, s->base + wanted);
+    if (n == 0) heap_first = (struct heap_range){ s->base, wanted };
+    atomic_store_explicit(&segment_count, n + 1, memory_order_release);
+    return s;
+}
+
+bool heap_reserve_init(void) {
+    int saved = errno;
+    enter();
+    bool ok = add_segment(4 * MIB) != NULL;
+    leave();
+    errno = saved;
+    return ok;
+}
+
+void heap_release_tail(void) {
+    enter();
+    for (unsigned i = 0; i < atomic_load(&segment_count); i++) {
+        struct segment *s = &segments[i];
+        uintptr_t end = atomic_load(&s->end), keep = round_up(s->top, 65536);
+        if (keep >= end || sys_unmap((void *)keep, end - keep) != 0) continue;
+        atomic_store(&s->end, keep);
+        if (i == 0) heap_first.length = keep - s->base;
+    }
+    sparing = true;
+    leave();
+}
+
+/* --- pieces */
+
+static uintptr_t from_hole(size_t length) {
+    for (struct hole *h = holes; h < holes + HOLES; h++) {
+        if (h->length < length || (length >= GRAIN && h->at % GRAIN != 0)) continue;
+        uintptr_t at = h->at;
+        h->at += length, h->length -= length;
+        return at;
+    }
+    return 0;
+}
+
+static uintptr_t from_segment(struct segment *s, size_t length) {
+    uintptr_t at = length >= GRAIN ? round_up(s->top, GRAIN) : s->top, end = atomic_load(&s->end);
+    if (at > end || end - at < length) return 0;
+    s->top = at + length;
+    return at;
+}
+
+static uintptr_t take_piece(size_t length) {
+    uintptr_t at = from_hole(length);
+    for (unsigned i = atomic_load(&segment_count); !at && i > 0; i--) at = from_segment(&segments[i - 1], length);
+    if (at) return at;
+    struct segment *s = add_segment(length);
+    return s ? from_segment(s, length) : 0;
+}
+
+static void return_piece(uintptr_t at, size_t length) {
+    for (unsigned i = 0; i < atomic_load(&segment_count); i++)
+        if (at >= segments[i].base && at + length == segments[i].top) {
+            segments[i].top = at;
+            return;
+        }
+    for (struct hole *h = holes; h < holes + HOLES; h++)
+        if (h->length == 0) {
+            *h = (struct hole){ at, length };
+            return;
+        }
+    /* no room to remember it: it stays address space without memory */
+}
+
+static int forget_memory(void *at, size_t length) {
+    return mmap(at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED ? -1 : 0;
+}
+
+/* --- what jemalloc calls */
+
+void *heap_mmap(void *hint, size_t length, int protection, int flags, int fd, off_t offset) {
+    if (flags & MAP_FIXED) return mmap(hint, length, protection, flags, fd, offset);
+    enter();
+    uintptr_t at = hint ? 0 : take_piece(length);
+    if (at && protection != PROT_NONE && sys_protect((void *)at, length, protection) != 0) return_piece(at, length), at = 0;
+    leave();
+    if (at) return (void *)at;
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+int heap_munmap(void *at, size_t length) {
+    int saved = errno;
+    enter();
+    if (forget_memory(at, length) == 0) return_piece((uintptr_t)at, length);
+    leave();
+    errno = saved;
+    return 0;
+}
+
+int heap_madvise(void *at, size_t length, int advice) {
+    int saved = errno, result = madvise(at, length, advice);
+    if (result == 0 && advice == MADV_DONTNEED) atomic_fetch_add_explicit(&returned, length, memory_order_relaxed);
+    errno = saved;
+    return result;
+}
+
+int heap_mprotect(void *at, size_t length, int protection) { return mprotect(at, length, protection); }
+
+void *heap_no_sbrk(intptr_t change) {
+    errno = ENOMEM;
+    return (void *)-1;
+}
+
+void heap_reserve_fork_prepare(void) { lock_take(&reserve_lock); }
+void heap_reserve_fork_done(void) { lock_release(&reserve_lock); }

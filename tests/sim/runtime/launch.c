@@ -2,7 +2,7 @@
  * A *call configuration* is what stands between <<< and >>>: generated code pushes it, evaluates the arguments (which may
  * launch, so configurations nest), pops it and launches. */
 #include "runtime.h"
-#include "nvcc.h"
+#include "nvcc_interface.h"
 
 struct configuration {
     dim3 grid, block;

@@ -6,7 +6,7 @@
  * records live in a hash table by address and hang on their image. A kernel that has been found gets a second record
  * under its driver handle, because programs may launch handles too, and graph nodes are asked for the way back. */
 #include "runtime.h"
-#include "nvcc.h"
+#include "nvcc_interface.h"
 #include <pthread.h>
 #include <stdlib.h>
 

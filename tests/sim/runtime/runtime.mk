@@ -37,3 +37,14 @@ $(eval $(call RUNTIME_RULES,12))
 sim-runtime: $(B)/sim/libcudart.so.13 $(B)/sim/libcudart.so.12 $(SIM_CUBLAS) $(SIM_NVML)
 sim-coverage: $(B)/sim/coverage-cudart-13.txt $(B)/sim/coverage-cudart-12.txt ## which runtime functions are simulated
 	@head -qn1 $^
+
+# --- its tests: one source, each version's headers and library
+define RUNTIME_TEST_RULES
+$(B)/tests/sim/runtime_test_$(1): $(RT)/test/runtime_test.c $(B)/sim/libcudart.so.$(1)
+	$(Q)mkdir -p $$(@D) && $(CC) $$(RT_CFLAGS) $$(RT_INC_$(1)) $$< -o $$@ $(B)/sim/libcudart.so.$(1) -Wl,-rpath,'$$$$ORIGIN/../../sim' -lpthread
+endef
+$(eval $(call RUNTIME_TEST_RULES,12))
+$(eval $(call RUNTIME_TEST_RULES,13))
+.PHONY: sim-runtime-test
+sim-runtime-test: $(B)/tests/sim/runtime_test_12 $(B)/tests/sim/runtime_test_13 ## the simulated runtime's own tests
+	$(Q)for t in $^; do echo "== $$t"; LD_LIBRARY_PATH=$(B)/sim SIM_DEVICE_NAME=runtime-test-$$$$ $$t || exit 1; done

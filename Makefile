@@ -59,7 +59,7 @@ $(B)/tests/unit/%: tests/unit/%.c $(UNIT_OBJ)
 	  $$(pkg-config --cflags --libs check) -lm -ldl -lpthread
 unit: $(UNIT) ## build the unit tests
 
--include tests/tests.mk tests/bench/bench.mk
+-include tests/tests.mk tests/device/device.mk tests/bench/bench.mk
 
 run: all ## the main job: two real servers, without and with Coppice
 	$(Q)scripts/mainjob/run

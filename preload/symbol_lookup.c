@@ -68,7 +68,10 @@ static bool hides(const char *name) {
 EXPORT void *dlsym(void *handle, const char *name) {
     if (unlikely(name[0] == 'c' && name[1] == 'u') && handle != RTLD_NEXT && coppice_on() && (is_driver_name(name) || is_runtime_name(name))) {
         if (handle != RTLD_DEFAULT) return lookup_by_handle(handle, name);
-        if (hides(name)) handle = RTLD_NEXT; /* after us: nothing, and dlerror says so */
+        if (hides(name)) {
+            void *volatile after_us = real()(RTLD_NEXT, name); /* asked from here: usually nothing, and dlerror says so */
+            return after_us;
+        }
     }
     return real()(handle, name);
 }

@@ -104,10 +104,11 @@ CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr addre
     size_t length = 0;
     CUresult answer = driver.cuMemGetAddressRange_v2(&start, &length, address);
     if (answer != CUDA_SUCCESS) return answer;
-    uint64_t asked = pool_asked(start);
+    struct block *b = block_find(start);
+    if (b && atomic_load(&b->state) == BLOCK_CACHED) return CUDA_ERROR_NOT_FOUND; /* the program has freed it */
     if (base) *base = start;
-    if (size) *size = asked ? asked : length;
-    return answer;
+    if (size) *size = b ? b->asked : length;
+    return CUDA_SUCCESS;
 }
 
 void device_correct_range(size_t *size, CUdeviceptr address) {

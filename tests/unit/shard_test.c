@@ -1,0 +1,120 @@
+/* A shard of the device cache: bins order sizes, a request gets the best block that wastes at most an eighth, pending
+ * blocks stay where they are until their epoch has passed, and the bytes always add up. */
+#include "device/fence.h"
+#include "device/shard.h"
+#include <check.h>
+#include <stdlib.h>
+
+static struct shard shard;
+static struct block pool[4096];
+static unsigned made;
+
+static void setup(void) {
+    shard_init(&shard);
+    made = 0;
+    atomic_store(&fence_clock.open, 100);
+    atomic_store(&fence_clock.passed, 10);
+}
+static struct block *block_of(uint64_t size, uint64_t epoch) {
+    struct block *b = &pool[made++];
+    *b = (struct block){ .address = made * 4096, .size = size, .epoch = epoch };
+    return b;
+}
+
+START_TEST(bins_are_monotonic_and_an_eighth_apart) {
+    unsigned last = 0;
+    for (uint64_t size = 1; size < (uint64_t)1 << 40; size += size / 64 + 1) {
+        unsigned bin = shard_bin(size);
+        ck_assert_uint_ge(bin, last);
+        ck_assert_uint_lt(bin, BINS);
+        if (size < (uint64_t)1 << 39) ck_assert_uint_gt(shard_bin(size + size / 4 + 512), bin);
+        last = bin;
+    }
+    ck_assert_uint_lt(shard_bin(UINT64_MAX / 2), BINS);
+}
+END_TEST
+
+START_TEST(the_best_fit_is_taken) {
+    shard_put(&shard, block_of(1100, 0), true);
+    struct block *tight = block_of(1030, 0);
+    shard_put(&shard, tight, true);
+    shard_put(&shard, block_of(1120, 0), true);
+    ck_assert_ptr_eq(shard_take(&shard, 1025), tight);
+    ck_assert_ptr_null(shard_take(&shard, 4096));
+    ck_assert_ptr_nonnull(shard_take(&shard, 1100));
+}
+END_TEST
+
+START_TEST(a_block_that_wastes_more_is_left) {
+    shard_put(&shard, block_of(100 << 20, 0), true);
+    ck_assert_ptr_null(shard_take(&shard, 80 << 20));
+    ck_assert_ptr_nonnull(shard_take(&shard, 90 << 20));
+}
+END_TEST
+
+START_TEST(a_pending_block_is_not_taken) {
+    struct block *b = block_of(4096, 50);
+    shard_put(&shard, b, false);
+    shard_settle(&shard);
+    ck_assert_ptr_null(shard_take(&shard, 4096));
+    ck_assert_ptr_eq(shard_find_pending(&shard, 4000), b);
+    atomic_store(&fence_clock.passed, 49);
+    shard_settle(&shard);
+    ck_assert_ptr_null(shard_take(&shard, 4096));
+    atomic_store(&fence_clock.passed, 50);
+    shard_settle(&shard);
+    ck_assert_ptr_eq(shard_take(&shard, 4096), b);
+}
+END_TEST
+
+START_TEST(random_use_agrees_with_a_model) {
+    uint64_t bytes = 0, epoch = 11;
+    unsigned inside = 0;
+    srand(3);
+    for (unsigned step = 0; step < 4000; step++) {
+        if (rand() % 2) {
+            uint64_t size = (uint64_t)(rand() % 20000 + 1);
+            bool ready = rand() % 3 == 0;
+            epoch += (uint64_t)(rand() % 2);
+            shard_put(&shard, block_of(size, ready ? 0 : epoch), ready);
+            bytes += size, inside++;
+        } else if (rand() % 4 == 0) {
+            struct block *b = shard_take_oldest(&shard);
+            ck_assert_int_eq(b != NULL, inside > 0);
+            if (b) bytes -= b->size, inside--;
+        } else {
+            uint64_t asked = (uint64_t)(rand() % 20000 + 1);
+            shard_settle(&shard);
+            struct block *b = shard_take(&shard, asked);
+            if (!b) continue;
+            ck_assert(shard_fits(b->size, asked));
+            ck_assert_uint_eq(b->epoch, 0);
+            bytes -= b->size, inside--;
+        }
+        if (rand() % 16 == 0) atomic_store(&fence_clock.passed, epoch - (uint64_t)(rand() % 3));
+        ck_assert_uint_eq(shard.cached, bytes);
+    }
+    while (shard_take_oldest(&shard)) inside--;
+    ck_assert_uint_eq(inside, 0);
+    ck_assert_uint_eq(shard.cached, 0);
+    ck_assert_ptr_null(shard.pending_first);
+    for (unsigned i = 0; i < BINS; i++) ck_assert_ptr_null(shard.bin[i]);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("shard");
+    TCase *cases = tcase_create("shard");
+    tcase_add_checked_fixture(cases, setup, NULL);
+    tcase_add_test(cases, bins_are_monotonic_and_an_eighth_apart);
+    tcase_add_test(cases, the_best_fit_is_taken);
+    tcase_add_test(cases, a_block_that_wastes_more_is_left);
+    tcase_add_test(cases, a_pending_block_is_not_taken);
+    tcase_add_test(cases, random_use_agrees_with_a_model);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -94,9 +94,10 @@ API(cudaGetDevice, (int *device), (device))
     return rt_current_device(device);
 }
 
-API(cudaDeviceReset, (void), ())
+cudaError_t rt_reset_device(void)
 {
     int device;
+    TRY(driver_load());
     TRY(rt_current_device(&device));
     TRY(rt(DRV(cuDevicePrimaryCtxReset)(device)));
     pthread_mutex_lock(&lock);
@@ -109,6 +110,7 @@ API(cudaDeviceReset, (void), ())
     rt_forget_errors();
     return rt(DRV(cuCtxSetCurrent)(NULL));
 }
+API(cudaDeviceReset, (void), ()) { return rt_reset_device(); }
 
 API_CTX(cudaDeviceSynchronize, (void), ()) { return rt(DRV(cuCtxSynchronize)()); }
 

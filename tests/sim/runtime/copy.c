@@ -1,7 +1,8 @@
 /* copy.c: copies and fills of linear memory, one, two and three dimensional.
  * The *kind* says where the ends are; it picks the driver's function (one dimension) or memory types (two and three).
- * cudaMemcpyDefault leaves it to the driver, which knows by the address. Arrays are not simulated. */
+ * cudaMemcpyDefault leaves it to the driver, which knows by the address. */
 #include "runtime.h"
+#include "array.h"
 
 static CUresult copy_now(void *dst, const void *src, size_t n, enum cudaMemcpyKind kind)
 {
@@ -109,11 +110,29 @@ STREAM_API(cudaMemcpy2DAsync, (void *dst, size_t dpitch, const void *src, size_t
 }
 
 /* --- three dimensions */
+/* Where an array takes part, its end is given in elements, and so is the width. */
+static cudaError_t put_arrays(const struct cudaMemcpy3DParms *p, CUDA_MEMCPY3D *c)
+{
+    size_t bytes = 1;
+    if (p->srcArray) {
+        TRY(rt_array_element(p->srcArray, &bytes));
+        c->srcMemoryType = CU_MEMORYTYPE_ARRAY;
+        c->srcArray = (CUarray)p->srcArray;
+        c->srcXInBytes *= bytes;
+    }
+    if (p->dstArray) {
+        TRY(rt_array_element(p->dstArray, &bytes));
+        c->dstMemoryType = CU_MEMORYTYPE_ARRAY;
+        c->dstArray = (CUarray)p->dstArray;
+        c->dstXInBytes *= bytes;
+    }
+    c->WidthInBytes *= bytes;
+    return cudaSuccess;
+}
+
 cudaError_t rt_copy_params(const struct cudaMemcpy3DParms *p, CUDA_MEMCPY3D *c)
 {
     NEED(p);
-    if (p->srcArray || p->dstArray)
-        return cudaErrorNotSupported;
     if ((unsigned)p->kind > cudaMemcpyDefault)
         return cudaErrorInvalidMemcpyDirection;
     *c = (CUDA_MEMCPY3D){ .srcXInBytes = p->srcPos.x, .srcY = p->srcPos.y, .srcZ = p->srcPos.z,
@@ -123,7 +142,7 @@ cudaError_t rt_copy_params(const struct cudaMemcpy3DParms *p, CUDA_MEMCPY3D *c)
         .dstMemoryType = target_type(p->kind), .dstHost = p->dstPtr.ptr, .dstDevice = (CUdeviceptr)p->dstPtr.ptr,
         .dstPitch = p->dstPtr.pitch, .dstHeight = p->dstPtr.ysize,
         .WidthInBytes = p->extent.width, .Height = p->extent.height, .Depth = p->extent.depth };
-    return cudaSuccess;
+    return put_arrays(p, c);
 }
 
 static cudaError_t copy_3d(const struct cudaMemcpy3DParms *p, CUstream stream, bool async)

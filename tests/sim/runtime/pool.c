@@ -41,6 +41,20 @@ API(cudaDeviceSetMemPool, (int device, cudaMemPool_t pool), (device, pool))
     TRY(rt_check_device(device));
     return rt(DRV(cuDeviceSetMemPool)(device, pool));
 }
+#if CUDART_VERSION >= 13000
+API(cudaMemGetDefaultMemPool, (cudaMemPool_t *pool, struct cudaMemLocation *where, enum cudaMemAllocationType type), (pool, where, type))
+{
+    return rt(DRV(cuMemGetDefaultMemPool)(pool, (CUmemLocation *)where, (CUmemAllocationType)type));
+}
+API(cudaMemGetMemPool, (cudaMemPool_t *pool, struct cudaMemLocation *where, enum cudaMemAllocationType type), (pool, where, type))
+{
+    return rt(DRV(cuMemGetMemPool)(pool, (CUmemLocation *)where, (CUmemAllocationType)type));
+}
+API(cudaMemSetMemPool, (struct cudaMemLocation *where, enum cudaMemAllocationType type, cudaMemPool_t pool), (where, type, pool))
+{
+    return rt(DRV(cuMemSetMemPool)((CUmemLocation *)where, (CUmemAllocationType)type, pool));
+}
+#endif
 API(cudaMemPoolCreate, (cudaMemPool_t *pool, const struct cudaMemPoolProps *props), (pool, props))
 {
     NEED(pool && props);

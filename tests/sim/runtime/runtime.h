@@ -39,6 +39,7 @@ cudaError_t rt_enter(void);            /* make some context current: the thread'
 cudaError_t rt_current_device(int *device);
 cudaError_t rt_primary(int device, CUcontext *context); /* retained once a process */
 cudaError_t rt_check_device(int device);
+cudaError_t rt_reset_device(void);     /* of the thread's device: its allocations go, other threads' bindings are stale */
 
 /* --- what nvcc's code registered */
 cudaError_t rt_kernel(const void *host_function_or_kernel, CUkernel *kernel);

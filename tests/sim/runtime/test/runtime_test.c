@@ -149,6 +149,28 @@ static void three_dimensions_keep_their_pitch(void)
     EXPECT_OK(cudaFree(device.ptr));
 }
 
+static void arrays_take_and_give_back_rows(void)
+{
+    static float host[4][8], back[4][8];
+    struct cudaChannelFormatDesc desc = cudaCreateChannelDesc(32, 0, 0, 0, cudaChannelFormatKindFloat), again;
+    struct cudaExtent extent;
+    cudaArray_t array;
+    unsigned flags;
+    for (int i = 0; i < 32; i++)
+        host[i / 8][i % 8] = (float)i;
+    EXPECT_OK(cudaMallocArray(&array, &desc, 8, 4, 0));
+    EXPECT_OK(cudaArrayGetInfo(&again, &extent, &flags, array));
+    EXPECT(again.x == 32 && again.f == cudaChannelFormatKindFloat && extent.width == 8 && extent.height == 4 && extent.depth == 0);
+    EXPECT_OK(cudaMemcpy2DToArray(array, 0, 0, host, 32, 32, 4, cudaMemcpyHostToDevice));
+    EXPECT_OK(cudaMemcpy2DFromArray(back, 32, array, 0, 0, 32, 4, cudaMemcpyDeviceToHost));
+    EXPECT(!memcmp(host, back, sizeof host));
+    memset(back, 0, sizeof back);
+    struct cudaMemcpy3DParms p = { .srcArray = array, .dstPtr = { back, 32, 8, 4 }, .extent = { 8, 4, 1 }, .kind = cudaMemcpyDeviceToHost };
+    EXPECT_OK(cudaMemcpy3D(&p));
+    EXPECT(!memcmp(host, back, sizeof host));
+    EXPECT_OK(cudaFreeArray(array));
+}
+
 static void pointers_know_what_they_are(void)
 {
     struct cudaPointerAttributes a;
@@ -367,13 +389,10 @@ static void a_reset_takes_allocations_and_the_device_works_again(void)
 
 static void what_is_not_simulated_is_declined(void)
 {
-    cudaArray_t array;
-    struct cudaChannelFormatDesc d = cudaCreateChannelDesc(32, 0, 0, 0, cudaChannelFormatKindFloat);
-    EXPECT(d.x == 32 && d.f == cudaChannelFormatKindFloat);
+    cudaTextureObject_t texture;
     const void *nothing;
     cudaUUID_t id = { { 0 } };
-    cudaError_t e = cudaMallocArray(&array, &d, 16, 16, 0);
-    EXPECT(e == cudaErrorNotSupported || e == cudaSuccess);
+    EXPECT_CODE(cudaCreateTextureObject(&texture, NULL, NULL, NULL), cudaErrorNotSupported);
     EXPECT_CODE(cudaGetExportTable(&nothing, &id), cudaErrorNotSupported);
     cudaGetLastError();
 }
@@ -400,6 +419,7 @@ int main(void)
     RUN(devices_describe_themselves);
     RUN(copies_move_bytes_both_ways);
     RUN(three_dimensions_keep_their_pitch);
+    RUN(arrays_take_and_give_back_rows);
     RUN(pointers_know_what_they_are);
     RUN(a_registered_kernel_is_found_and_launched);
     RUN(call_configurations_nest);

@@ -135,7 +135,7 @@ const char *record_find(int pid, char *path, struct record *record) {
 }
 
 /* The first words of a file, as far as removal needs them. */
-struct head { uint64_t start_ns, namespace; };
+struct head { uint64_t start_ns, end_ns, namespace; };
 
 static bool read_head(const struct found *file, struct head *head) {
     char bytes[offsetof(struct counters, command)];
@@ -144,30 +144,34 @@ static bool read_head(const struct found *file, struct head *head) {
     if (fd >= 0) close(fd);
     if (!whole) return false;
     memcpy(&head->start_ns, bytes + offsetof(struct counters, start_ns), sizeof head->start_ns);
+    memcpy(&head->end_ns, bytes + offsetof(struct counters, end_ns), sizeof head->end_ns);
     memcpy(&head->namespace, bytes + offsetof(struct counters, pid_namespace), sizeof head->namespace);
     return true;
 }
 
-/* Is the file's time that of its process's start? Writing through a mapping does not change it, so then it does not say
- * when the process died. */
-static bool time_is_of_start(const struct head *head, time_t file_time) {
-    struct timespec boot;
-    clock_gettime(CLOCK_BOOTTIME, &boot);
-    int64_t started = (int64_t)time(NULL) - (boot.tv_sec - (int64_t)(head->start_ns / 1000000000));
-    return file_time >= started - 5 && file_time <= started + 5;
+/* The time of day at a moment of CLOCK_BOOTTIME; a moment of an earlier boot gives one in the future. */
+static time_t time_of_day(uint64_t boot_ns) {
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return time(NULL) - now.tv_sec + (time_t)(boot_ns / 1000000000);
 }
 
-/* A file that is old but may be of a process that died just now is dated today, and so goes a day from now. One from
- * another pid namespace is left: whether its process lives cannot be seen from here. */
+/* A killed process did not say when it ended, and writing through a mapping does not change the file's time: while that
+ * is the time of its start, it says nothing. Such a file is dated today, and so goes a day from now. One from another
+ * pid namespace is left: whether its process lives cannot be seen from here. */
 static void remove_if_old(const struct found *file, void *with) {
     struct stat s;
-    struct head head;
+    struct head head = { 0 };
+    const time_t now = time(NULL);
     (void)with;
     if (is_alive(file->pid, file->ticks) || fstatat(file->folder, file->name, &s, AT_SYMLINK_NOFOLLOW) != 0) return;
-    if (s.st_mtime > time(NULL) - DAY) return;
     bool known = read_head(file, &head);
     if (known && head.namespace && head.namespace != own_namespace()) return;
-    if (known && time_is_of_start(&head, s.st_mtime)) utimensat(file->folder, file->name, NULL, AT_SYMLINK_NOFOLLOW);
+    time_t ended = head.end_ns ? time_of_day(head.end_ns) : s.st_mtime;
+    if (ended > now) ended = s.st_mtime;
+    if (ended > now - DAY) return;
+    time_t from_start = s.st_mtime - time_of_day(head.start_ns);
+    if (known && !head.end_ns && from_start > -5 && from_start < 5) utimensat(file->folder, file->name, NULL, AT_SYMLINK_NOFOLLOW);
     else unlinkat(file->folder, file->name, 0);
 }
 

@@ -68,10 +68,10 @@ test: all unit ## all tests
 docs/OPTIONS.md: $(B)/coppice
 	$(Q)$(B)/coppice options --markdown > $@
 PREFIX ?= /usr/local
-install: all ## install the library, the program and the header under PREFIX
-	install -D -m 755 $(B)/libcoppice.so $(DESTDIR)$(PREFIX)/lib/coppice/libcoppice.so
-	install -D -m 755 $(B)/coppice $(DESTDIR)$(PREFIX)/bin/coppice
-	install -D -m 644 include/coppice/coppice.h $(DESTDIR)$(PREFIX)/include/coppice/coppice.h
+install: $(B)/libcoppice.so $(B)/coppice ## install the library, the program and the header under PREFIX
+	install -D -m 755 $(B)/libcoppice.so "$(DESTDIR)$(PREFIX)/lib/coppice/libcoppice.so"
+	install -D -m 755 $(B)/coppice "$(DESTDIR)$(PREFIX)/bin/coppice"
+	install -D -m 644 include/coppice/coppice.h "$(DESTDIR)$(PREFIX)/include/coppice/coppice.h"
 clean: ## remove what was built (downloads stay)
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
 help: ## this list

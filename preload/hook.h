@@ -27,13 +27,14 @@ static inline enum turn hook_turn(void) {
         heap_thread_ready();
         return SERVE;
     }
-    heap_thread.credit = 0;
+    heap_thread.takes = heap_thread.gives = 0;
     return mode == MODE_OFF ? PASS : EARLY;
 }
 
-/* jemalloc has answered on the slow way: counts it and publishes. */
-static inline void *hook_counted(void *p) {
-    heap_publish(p != NULL, 0);
+/* jemalloc has answered on the slow way: counts what heap_take has not, and publishes. A failure does not count. */
+static inline void *hook_counted(void *p, size_t size) {
+    heap_thread.takes += (size < HEAP_LARGE) - (p != NULL);
+    heap_publish();
     return p;
 }
 
@@ -42,12 +43,12 @@ static inline void *hook_counted(void *p) {
 
 /* ALLOCATES(name, parameters, arguments, bytes asked for, ours, early): a whole hook. */
 #define ALLOCATES(name, parameters, arguments, bytes, ours, early) \
-    HIDDEN void *own_##name parameters; \
+    HIDDEN __attribute__((aligned(64))) void *own_##name parameters; \
     static __attribute__((noinline)) void *name##_slowly parameters { \
         switch (hook_turn()) { \
         case PASS: return next.name arguments; \
         case EARLY: return early; \
-        default: return hook_counted(ours); \
+        default: return hook_counted(ours, bytes); \
         } \
     } \
     void *own_##name parameters { return likely(heap_take(bytes)) ? ours : name##_slowly arguments; } \
@@ -59,5 +60,5 @@ HIDDEN void *own_malloc(size_t size);
 HIDDEN void *own_memalign(size_t alignment, size_t size);
 HIDDEN void *own_realloc(void *p, size_t size);
 HIDDEN size_t own_malloc_usable_size(void *p);
-HIDDEN void own_free(void *p);
+HIDDEN __attribute__((aligned(64))) void own_free(void *p);
 #endif

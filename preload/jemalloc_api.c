@@ -37,7 +37,7 @@ static void *standard_mallocx(size_t size, int flags) {
 
 static void *own_mallocx(size_t size, int flags) {
     if (heap_take(size)) return je_mallocx(size, flags);
-    if (hook_turn() == SERVE) return hook_counted(je_mallocx(size, flags));
+    if (hook_turn() == SERVE) return hook_counted(je_mallocx(size, flags), size);
     return next.mallocx ? next.mallocx(size, flags) : standard_mallocx(size, flags);
 }
 
@@ -45,7 +45,8 @@ static void *own_rallocx(void *p, size_t size, int flags) {
     if (pass() && !heap_owns(p)) return next.rallocx ? next.rallocx(p, size, flags) : own_realloc(p, size);
     if (!heap_owns(p)) return own_realloc(p, size);
     void *got = je_rallocx(p, size, flags);
-    heap_publish(got != NULL, got != NULL);
+    if (got) heap_thread.takes--, heap_thread.gives--;
+    if (!pass()) heap_publish();
     return got;
 }
 
@@ -62,8 +63,8 @@ static size_t own_sallocx(const void *p, int flags) {
 static void own_dallocx(void *p, int flags) {
     if (heap_give(p)) je_dallocx(p, flags);
     else if (!heap_owns(p) && next.dallocx) next.dallocx(p, flags);
-    else if (!heap_owns(p) || hook_turn() != SERVE) own_free(p);
-    else je_dallocx(p, flags), heap_publish(0, 1);
+    else if (!heap_owns_fast(p) || hook_turn() != SERVE) own_free(p);
+    else je_dallocx(p, flags), heap_publish();
 }
 
 static void own_sdallocx(void *p, size_t size, int flags) { own_dallocx(p, flags); }

@@ -58,14 +58,15 @@ static int own_posix_memalign(void **p, size_t alignment, size_t size) {
 
 /* --- giving back */
 
-/* Not of the first segment, or no credit. */
+/* Not of the first segment, or credit has run out. */
 static __attribute__((noinline)) void free_slowly(void *p) {
     if (!p) return;
     int saved = errno;
     if (heap_owns(p)) {
+        if (!heap_owns_fast(p)) heap_thread.gives--;
         bool serve = hook_turn() == SERVE;
         je_free(p);
-        if (serve) heap_publish(0, 1);
+        if (serve) heap_publish();
     } else if (!bootstrap_owns(p)) {
         if (coppice_on()) counter_add(&counters->host.foreign_frees, 1);
         next.free(p);
@@ -99,23 +100,29 @@ static void *move(void *p, size_t have, size_t size) {
     return moved;
 }
 
-static __attribute__((noinline)) void *realloc_slowly(void *p, size_t size) {
+/* Not of the first segment, or to nothing. */
+static COLD void *realloc_odd(void *p, size_t size) {
     if (!p) return own_malloc(size);
     if (bootstrap_owns(p)) return move(p, bootstrap_usable_size(p), size);
     if (!heap_owns(p)) return next.realloc(p, size);
-    if (size == 0) {
-        own_free(p);
-        return NULL;
-    }
+    if (size > 0) return move(p, je_malloc_usable_size(p), size);
+    own_free(p);
+    return NULL;
+}
+
+static __attribute__((noinline)) void *realloc_slowly(void *p, size_t size) {
     if (hook_turn() != SERVE) return move(p, je_malloc_usable_size(p), size);
     void *got = je_realloc(p, size);
-    heap_publish(got != NULL, got != NULL);
+    if (!got) heap_thread.takes++, heap_thread.gives++;
+    heap_publish();
     return got;
 }
 
 void *own_realloc(void *p, size_t size) {
-    if (unlikely(size == 0 || !heap_owns_fast(p) || !heap_take(size))) return realloc_slowly(p, size);
-    counter_bump(&heap_thread.slot->frees, 1);
+    struct heap_thread *t = &heap_thread;
+    if (unlikely(size == 0 || !heap_owns_fast(p))) return realloc_odd(p, size);
+    t->takes--, t->gives--;
+    if (unlikely((t->takes | t->gives) < 0 || size >= HEAP_LARGE)) return realloc_slowly(p, size);
     return je_realloc(p, size);
 }
 

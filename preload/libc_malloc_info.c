@@ -21,7 +21,7 @@ EXPORT struct mallinfo2 mallinfo2(void) {
     if (hook_turn() == PASS) return next.mallinfo2 ? next.mallinfo2() : (struct mallinfo2){ 0 };
     uint64_t epoch = 1;
     size_t resident = 0, length = sizeof resident, live = counters_host_totals(counters).live_bytes;
-    heap_publish(0, 0);
+    heap_publish();
     je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
     je_mallctl("stats.resident", &resident, &length, NULL, 0);
     if (resident < live) resident = live;

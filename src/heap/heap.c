@@ -22,7 +22,7 @@
 
 #define SETTINGS "tcache_max:1048576,tcache_nslots_large:2,oversize_threshold:0,dirty_decay_ms:2000,muzzy_decay_ms:0," \
     "dss:disabled,zero_realloc:free,trust_madvise:true,narenas:"
-enum { ARENAS_MOST = 16, ALL_ARENAS = 4096, REFRESH_EVERY = 16 };
+enum { ARENAS_MOST = 16, ALL_ARENAS = 4096 };
 #define REFRESH_NS 100000000u
 #define REFRESH_FROM ((uint64_t)16 << 20)
 
@@ -94,9 +94,7 @@ static void refresh_cached(void) {
 /* Looking needs a descriptor and a few system calls, which a small process in a sandbox may not make: only those that have
  * used 16 MiB are looked at from inside malloc. */
 void heap_refresh_now_and_then(void) {
-    static _Thread_local unsigned publications;
     static _Atomic uint64_t last;
-    if (++publications % REFRESH_EVERY != 0) return;
     uint64_t now = clock_ns(), then = atomic_load_explicit(&last, memory_order_relaxed);
     if (now - then < REFRESH_NS || *heap_thread.allocated < REFRESH_FROM) return;
     if (!atomic_compare_exchange_strong(&last, &then, now)) return;

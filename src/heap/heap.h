@@ -41,7 +41,7 @@ void heap_reserve_fork_done(void);
 /* heap.c */
 /* Gives free memory back to the system; true when something went. */
 bool heap_trim(void);
-/* Publishes resident, peak and cached bytes, if the last time was 100 ms ago. Called from publications only. */
+/* Writes resident, peak and cached bytes to the counters, if the last time was 100 ms ago. Reads the clock. */
 void heap_refresh_now_and_then(void);
 /* The same at once, for those who are about to show them; async-signal-safe (resident memory only). */
 void heap_refresh_resident(void);

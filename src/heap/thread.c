@@ -13,6 +13,7 @@ static _Atomic bool child_unsettled; /* a fork's child whose counters are still 
 
 /* Programs' own key destructors free memory too: ours lets them go first, as far as rounds of destructors allow. */
 enum { LAST_ROUND = 3 };
+enum { RARE_EVERY = 16 };
 
 /* --- beginning */
 
@@ -26,6 +27,7 @@ static const uint64_t *jemalloc_count(const char *name) {
 static void share(struct heap_thread *t) {
     t->own = t->slot = &own_counters;
     t->state = THREAD_SHARED;
+    t->until_rare = 0;
 }
 
 static void take_slot(struct heap_thread *t) {
@@ -34,9 +36,8 @@ static void take_slot(struct heap_thread *t) {
     if (counters_slot_is_shared(t->slot)) share(t);
 }
 
-void heap_thread_ready(void) {
+void heap_thread_begin(void) {
     struct heap_thread *t = &heap_thread;
-    if (likely(t->state != THREAD_NEW)) return;
     int saved = errno;
     share(t); /* whatever is called from here may allocate */
     t->allocated = jemalloc_count("thread.allocatedp");
@@ -62,23 +63,35 @@ static void hand_over(struct thread_counters *from) {
     add(&to->bytes_allocated, &from->bytes_allocated), add(&to->bytes_freed, &from->bytes_freed);
 }
 
-void heap_thread_tell(void) {
-    struct heap_thread *t = &heap_thread;
-    if (t->state == THREAD_NEW) return;
-    counter_bump(&t->slot->bytes_allocated, *t->allocated - t->told_allocated);
-    counter_bump(&t->slot->bytes_freed, *t->freed - t->told_freed);
-    t->told_allocated = *t->allocated, t->told_freed = *t->freed;
+static inline void tell(struct heap_thread *t) {
+    struct thread_counters *slot = t->slot;
+    const uint64_t allocated = *t->allocated, freed = *t->freed;
+    counter_bump(&slot->allocs, (uint64_t)(int64_t)(t->granted - t->takes));
+    counter_bump(&slot->frees, (uint64_t)(int64_t)(t->granted - t->gives));
+    counter_bump(&slot->bytes_allocated, allocated - t->told_allocated);
+    counter_bump(&slot->bytes_freed, freed - t->told_freed);
+    t->takes = t->gives = t->granted;
+    t->told_allocated = allocated, t->told_freed = freed;
 }
 
-void heap_publish(unsigned allocs, unsigned frees) {
-    struct heap_thread *t = &heap_thread;
-    counter_bump(&t->slot->allocs, allocs);
-    counter_bump(&t->slot->frees, frees);
-    heap_thread_tell();
+void heap_thread_tell(void) {
+    if (heap_thread.state != THREAD_NEW) tell(&heap_thread);
+}
+
+/* A thread without a slot or in an unsettled child, and every sixteenth publication of the others. */
+static COLD void publish_rarely(struct heap_thread *t) {
     if (unlikely(atomic_load_explicit(&child_unsettled, memory_order_relaxed))) heap_settle_child();
-    else if (unlikely(t->state == THREAD_SHARED)) hand_over(t->own);
-    t->credit = t->rounds ? 0 : HEAP_CREDIT;
+    else if (t->state == THREAD_SHARED) hand_over(t->own);
+    if (t->granted == 0 && t->rounds == 0) t->takes = t->gives = t->granted = HEAP_CREDIT;
+    t->until_rare = t->state == THREAD_SHARED ? 0 : RARE_EVERY;
     heap_refresh_now_and_then();
+}
+
+void heap_publish(void) {
+    struct heap_thread *t = &heap_thread;
+    tell(t);
+    if (unlikely(t->until_rare == 0)) publish_rarely(t);
+    else t->until_rare--;
 }
 
 /* --- ending */
@@ -86,10 +99,10 @@ void heap_publish(unsigned allocs, unsigned frees) {
 static void thread_end(void *argument) {
     struct heap_thread *t = &heap_thread;
     if (++t->rounds < LAST_ROUND && pthread_setspecific(key, t) == 0) return;
-    heap_publish(0, 0);
+    heap_publish();
     if (t->state == THREAD_LIVE) counters_thread_end(t->slot);
     share(t);
-    t->credit = 0; /* for ever: each later call publishes at once */
+    t->takes = t->gives = t->granted = 0; /* for ever: each later call publishes at once */
 }
 
 void heap_threads_init(void) { have_key = pthread_key_create(&key, thread_end) == 0; }
@@ -103,7 +116,7 @@ void heap_thread_fork_child(void) {
     own_counters = (struct thread_counters){ 0 };
     share(t);
     t->told_allocated = *t->allocated, t->told_freed = *t->freed;
-    t->credit = t->rounds ? 0 : HEAP_CREDIT;
+    t->takes = t->gives = t->granted;
 }
 
 void heap_settle_child(void) {

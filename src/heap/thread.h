@@ -1,10 +1,11 @@
 /* thread.h: what the heap knows of each thread, and how its numbers reach the counters.
  *
- * A *turn* is one call of the malloc family. Its fast half is inline and costs a subtraction, a branch and one increment
- * of a word that only this thread writes. `credit` runs down by one a turn, and to nothing when 64 KiB or more are asked for;
- * at its end the slow half *publishes*: jemalloc's own byte counts of this thread go to its slot. A new thread, a thread
- * after its end and a process that is not in force have no credit, so the fast half needs no other test. A killed
- * process's numbers are therefore right to the last 64 calls for less than 64 KiB of each thread. */
+ * A *turn* is one call of the malloc family. Its fast half is inline and costs one compare, one decrement of a word in
+ * TLS and one branch: the *credit*, which is also the count of calls. When 64 allocations or 64 frees are used up, or
+ * 64 KiB or more are asked for or freed at once, the slow half *publishes*: the counts and jemalloc's own byte counts of
+ * this thread go to its slot. A new thread, a thread after its end and a process that is not in force have no credit, so
+ * the fast half needs no other test. A killed process's numbers are therefore right to the last 64 allocations and 64
+ * frees of each thread, none of them of 64 KiB or more. */
 #ifndef COPPICE_HEAP_THREAD_H
 #define COPPICE_HEAP_THREAD_H
 #include "base/hints.h"
@@ -12,7 +13,7 @@
 #include "stats/counters.h"
 #include <stdint.h>
 
-enum { HEAP_CREDIT = 64, HEAP_LARGE = HEAP_CREDIT << 10 };
+enum { HEAP_CREDIT = 64, HEAP_LARGE = 64 << 10 };
 
 enum thread_state {
     THREAD_NEW,   /* has no slot yet: the zero of a new thread */
@@ -22,43 +23,38 @@ enum thread_state {
 };
 
 struct heap_thread {
-    int64_t credit;
-    struct thread_counters *slot;        /* valid while there is credit */
+    int32_t takes, gives;                /* credit: allocations and frees left until publication; negative when overdrawn */
+    int32_t granted;                     /* what both began with: granted - takes calls are unpublished */
+    struct thread_counters *slot;        /* where this thread publishes */
     const uint64_t *allocated, *freed;   /* jemalloc's counts of this thread, in its own TLS */
     uint64_t told_allocated, told_freed; /* what of them has been published */
     uint32_t state;                      /* enum thread_state */
     uint32_t inside;                     /* locks of the heap that this thread holds */
+    uint32_t until_rare;                 /* publications until the rare work is looked at */
     uint32_t rounds;                     /* of key destructors seen */
     struct thread_counters *own;         /* in THREAD_SHARED: the numbers since the last publication */
 };
 extern _Thread_local struct heap_thread heap_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/* The fast half of an allocation: true when it is counted and jemalloc may be asked at once. */
-static inline bool heap_take(size_t size) {
-    struct heap_thread *t = &heap_thread;
-    t->credit -= 1 + (int64_t)(size >> 10 & -(size_t)HEAP_CREDIT);
-    if (unlikely(t->credit < 0)) return false;
-    counter_bump(&t->slot->allocs, 1);
-    return true;
-}
-/* The same of a free; false for what is not obviously ours, too. */
-static inline bool heap_give(const void *p) {
-    struct heap_thread *t = &heap_thread;
-    if (unlikely(!heap_owns_fast(p) || --t->credit < 0)) return false;
-    counter_bump(&t->slot->frees, 1);
-    return true;
-}
+/* The fast half of an allocation: true when jemalloc may be asked at once. A large one is not counted here (that would be
+ * two instructions more). */
+static inline bool heap_take(size_t size) { return likely(size < HEAP_LARGE) && likely(--heap_thread.takes >= 0); }
+/* The same of a free, for what lies in the first segment; anything else is false and not counted. */
+static inline bool heap_give(const void *p) { return likely(heap_owns_fast(p)) && likely(--heap_thread.gives >= 0); }
 
 /* The slow half, for a process in force. Makes the thread known if it is new. */
-void heap_thread_ready(void) COLD;
-/* Counts calls that went the slow way, and publishes. Call it after jemalloc. */
-void heap_publish(unsigned allocs, unsigned frees) COLD;
+void heap_thread_begin(void) COLD;
+static inline void heap_thread_ready(void) {
+    if (unlikely(heap_thread.state == THREAD_NEW)) heap_thread_begin();
+}
+/* Publishes, and looks after the rare numbers. Call it after jemalloc. */
+void heap_publish(void);
 /* Publishes, and nothing else: for exit paths and handlers. Async-signal-safe. */
 void heap_thread_tell(void);
 /* After a free whose size may be large: publishes if it was. */
 static inline void heap_publish_large(void) {
     struct heap_thread *t = &heap_thread;
-    if (unlikely(*t->freed - t->told_freed >= HEAP_LARGE)) heap_publish(0, 0);
+    if (unlikely(*t->freed - t->told_freed >= HEAP_LARGE)) heap_publish();
 }
 
 /* Once, after heap_init: the key whose destructor ends threads. */

@@ -34,6 +34,7 @@ static inline enum turn hook_turn(void) {
 /* jemalloc has answered on the slow way: counts what heap_take has not, and publishes. A failure does not count. */
 static inline void *hook_counted(void *p, size_t size) {
     heap_thread.takes += (size < HEAP_LARGE) - (p != NULL);
+    if (size >= HEAP_LARGE) kept_any_large = true;
     heap_publish();
     return p;
 }
@@ -55,6 +56,12 @@ static inline void *hook_counted(void *p, size_t size) {
     PUBLISH(void *, name, parameters)
 
 /* The hooks by names that nobody can replace, for calls among ourselves (libc_malloc.c). */
+/* What jemalloc answers, and for a large block a kept one. Where heap_take has said yes the compiler drops the test. */
+static inline void *hook_malloc(size_t size) {
+    void *kept = size < HEAP_LARGE ? NULL : kept_take(size);
+    return kept ? kept : je_malloc(size);
+}
+
 /* libc_malloc.c, for the other hooks */
 HIDDEN void *own_malloc(size_t size);
 HIDDEN void *own_memalign(size_t alignment, size_t size);

@@ -45,6 +45,7 @@ static void *own_rallocx(void *p, size_t size, int flags) {
     if (pass() && !heap_owns(p)) return next.rallocx ? next.rallocx(p, size, flags) : own_realloc(p, size);
     if (!heap_owns(p)) return own_realloc(p, size);
     void *got = je_rallocx(p, size, flags);
+    if (size >= HEAP_LARGE) kept_any_large = true;
     if (got) heap_thread.takes--, heap_thread.gives--;
     if (!pass()) heap_publish();
     return got;

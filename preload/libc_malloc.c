@@ -39,7 +39,7 @@ static size_t whole_pages(size_t size) {
     return rounded < size ? SIZE_MAX : rounded;
 }
 
-ALLOCATES(malloc, (size_t size), (size), size, je_malloc(size), bootstrap_alloc(size, 16))
+ALLOCATES(malloc, (size_t size), (size), size, hook_malloc(size), bootstrap_alloc(size, 16))
 ALLOCATES(calloc, (size_t count, size_t size), (count, size), product(count, size), je_calloc(count, size), zeroed_early(count, size))
 ALLOCATES(memalign, (size_t alignment, size_t size), (alignment, size), size, aligned(alignment, size), aligned_early(alignment, size))
 ALLOCATES(aligned_alloc, (size_t alignment, size_t size), (alignment, size), size, aligned(alignment, size), aligned_early(alignment, size))
@@ -74,15 +74,15 @@ static __attribute__((noinline)) void free_slowly(void *p) {
     errno = saved;
 }
 
-/* Large blocks begin on a page (cache_oblivious is off); so do some small ones. */
+/* Large blocks begin on a page (cache_oblivious is off); so does the first block of each slab of small ones. */
 static __attribute__((noinline)) void free_page(void *p) {
-    je_free(p);
+    if (!kept_give(p)) je_free(p);
     heap_publish_large();
 }
 
 void own_free(void *p) {
     if (unlikely(!heap_give(p))) free_slowly(p);
-    else if (unlikely(((uintptr_t)p & 4095) == 0)) free_page(p);
+    else if (unlikely(((uintptr_t)p & 4095) == 0 && kept_any_large)) free_page(p);
     else je_free(p);
 }
 
@@ -114,6 +114,7 @@ static __attribute__((noinline)) void *realloc_slowly(void *p, size_t size) {
     if (hook_turn() != SERVE) return move(p, je_malloc_usable_size(p), size);
     void *got = je_realloc(p, size);
     if (!got) heap_thread.takes++, heap_thread.gives++;
+    if (size >= HEAP_LARGE) kept_any_large = true;
     heap_publish();
     return got;
 }

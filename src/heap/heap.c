@@ -1,8 +1,8 @@
 /* heap.c: jemalloc's settings, its start, and the numbers that only it knows.
  *
  * The settings, and what each was chosen for (README, "Benchmarks", has the measurements):
- *   tcache_max 1 MiB, two blocks a class: a thread that takes and gives back a work buffer finds it again; at most some
- *     13 MiB can rest in an idle thread, and jemalloc's own collection shrinks what is not used
+ *   tcache_max 64 KiB, eight blocks a class: what is larger is kept by kept.c; at most 2.6 MiB of blocks of 16 KiB and
+ *     more can rest in an idle thread
  *   oversize_threshold 0: blocks of 8 MiB and more are cached like others instead of going to the system at once
  *   dirty_decay 2 s, muzzy_decay 0: freed pages serve again for two seconds, then they are given back for good
  *   cache_oblivious off (a variable; 5.3.0 forgot to parse it): a page less for each block of 16 KiB and more
@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SETTINGS "tcache_max:1048576,tcache_nslots_large:2,oversize_threshold:0,dirty_decay_ms:2000,muzzy_decay_ms:0," \
+#define SETTINGS "tcache_max:65536,tcache_nslots_large:8,oversize_threshold:0,dirty_decay_ms:2000,muzzy_decay_ms:0," \
     "dss:disabled,zero_realloc:free,trust_madvise:true,narenas:"
 enum { ARENAS_MOST = 16, ALL_ARENAS = 4096 };
 #define REFRESH_NS 100000000u
@@ -52,6 +52,7 @@ bool heap_init(void) {
 bool heap_trim(void) {
     size_t before = heap_returned_bytes(), mib[3], length = 3;
     int saved = errno;
+    kept_release(true);
     je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     if (je_mallctlnametomib("arena.0.purge", mib, &length) == 0) {
         mib[1] = ALL_ARENAS;

@@ -42,7 +42,7 @@ void heap_thread_begin(void) {
     share(t); /* whatever is called from here may allocate */
     t->allocated = jemalloc_count("thread.allocatedp");
     t->freed = jemalloc_count("thread.deallocatedp");
-    t->told_allocated = *t->allocated, t->told_freed = *t->freed;
+    t->told_allocated = heap_thread_allocated(t), t->told_freed = heap_thread_freed(t);
     if (atomic_load_explicit(&child_unsettled, memory_order_relaxed)) heap_settle_child();
     if (t->state == THREAD_SHARED && !t->rounds) take_slot(t);
     if (have_key) pthread_setspecific(key, t);
@@ -65,7 +65,7 @@ static void hand_over(struct thread_counters *from) {
 
 static inline void tell(struct heap_thread *t) {
     struct thread_counters *slot = t->slot;
-    const uint64_t allocated = *t->allocated, freed = *t->freed;
+    const uint64_t allocated = heap_thread_allocated(t), freed = heap_thread_freed(t);
     counter_bump(&slot->allocs, (uint64_t)(int64_t)(t->granted - t->takes));
     counter_bump(&slot->frees, (uint64_t)(int64_t)(t->granted - t->gives));
     counter_bump(&slot->bytes_allocated, allocated - t->told_allocated);
@@ -84,6 +84,7 @@ static COLD void publish_rarely(struct heap_thread *t) {
     else if (t->state == THREAD_SHARED) hand_over(t->own);
     if (t->granted == 0 && t->rounds == 0) t->takes = t->gives = t->granted = HEAP_CREDIT;
     t->until_rare = t->state == THREAD_SHARED ? 0 : RARE_EVERY;
+    kept_release(false);
     heap_refresh_now_and_then();
 }
 
@@ -99,6 +100,7 @@ void heap_publish(void) {
 static void thread_end(void *argument) {
     struct heap_thread *t = &heap_thread;
     if (++t->rounds < LAST_ROUND && pthread_setspecific(key, t) == 0) return;
+    kept_release(true);
     heap_publish();
     if (t->state == THREAD_LIVE) counters_thread_end(t->slot);
     share(t);
@@ -115,7 +117,7 @@ void heap_thread_fork_child(void) {
     if (t->state == THREAD_NEW) return;
     own_counters = (struct thread_counters){ 0 };
     share(t);
-    t->told_allocated = *t->allocated, t->told_freed = *t->freed;
+    t->told_allocated = heap_thread_allocated(t), t->told_freed = heap_thread_freed(t);
     t->takes = t->gives = t->granted;
 }
 

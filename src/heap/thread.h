@@ -10,6 +10,7 @@
 #define COPPICE_HEAP_THREAD_H
 #include "base/hints.h"
 #include "heap/heap.h"
+#include "heap/kept.h"
 #include "stats/counters.h"
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ struct heap_thread {
     uint32_t state;                      /* enum thread_state */
     uint32_t inside;                     /* locks of the heap that this thread holds */
     uint32_t until_rare;                 /* publications until the rare work is looked at */
+    struct kept_block kept[KEPT_BLOCKS];
+    uint64_t kept_taken, kept_given;     /* corrections of *allocated and *freed (heap/kept.h) */
     uint32_t rounds;                     /* of key destructors seen */
     struct thread_counters *own;         /* in THREAD_SHARED: the numbers since the last publication */
 };
@@ -51,10 +54,13 @@ static inline void heap_thread_ready(void) {
 void heap_publish(void);
 /* Publishes, and nothing else: for exit paths and handlers. Async-signal-safe. */
 void heap_thread_tell(void);
+/* This thread's bytes until now. */
+static inline uint64_t heap_thread_allocated(const struct heap_thread *t) { return *t->allocated + t->kept_taken; }
+static inline uint64_t heap_thread_freed(const struct heap_thread *t) { return *t->freed + t->kept_given; }
 /* After a free whose size may be large: publishes if it was. */
 static inline void heap_publish_large(void) {
     struct heap_thread *t = &heap_thread;
-    if (unlikely(*t->freed - t->told_freed >= HEAP_LARGE)) heap_publish();
+    if (unlikely(heap_thread_freed(t) - t->told_freed >= HEAP_LARGE)) heap_publish();
 }
 
 /* Once, after heap_init: the key whose destructor ends threads. */

@@ -1,6 +1,7 @@
 /* dump_test.c: dumps as text and JSON, when they are made and where they go. */
 #include "stats/dump.h"
 #include "base/clock.h"
+#include "base/hints.h"
 #include "base/log.h"
 #include "stats/format.h"
 #include "stats/target.h"
@@ -82,6 +83,32 @@ START_TEST(what_cannot_be_known_is_absent) {
     ck_assert_msg(!strstr(strstr(json, "\"host\""), "cached_bytes"), "%s", json);
     json = dumped(STATS_TEXT);
     has_not("resident"), has_not("p50"), has_not("%");
+}
+END_TEST
+
+/* reserved = live + rounding + cached is checked, in debug builds, and never forced. */
+static int status_of_dump(uint64_t live, uint64_t reserved) {
+    pid_t child = fork();
+    if (child == 0) {
+        close(2);
+        struct device_counters *d = &counters->device[0];
+        counter_set(&d->in_use, 1), counter_set(&d->live_bytes, live), counter_set(&d->reserved_bytes, reserved);
+        struct text t = text_in(buffer, sizeof buffer);
+        dump_counters(counters, STATS_JSON, true, &t);
+        char want[64];
+        snprintf(want, sizeof want, "\"reserved_bytes\":%llu", (unsigned long long)reserved);
+        _exit(strstr(buffer, want) ? 0 : 1);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    return status;
+}
+
+START_TEST(a_device_whose_sum_does_not_hold_is_found_in_debug_builds) {
+    ck_assert_int_eq(status_of_dump(100, 100), 0);
+    int status = status_of_dump(100, 99);
+    if (DEBUG_BUILD) ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    else ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -475,6 +502,7 @@ int main(void) {
     tcase_set_timeout(all, 30);
     tcase_add_test(all, fixed_names_are_all_there);
     tcase_add_test(all, what_cannot_be_known_is_absent);
+    tcase_add_test(all, a_device_whose_sum_does_not_hold_is_found_in_debug_builds);
     tcase_add_test(all, a_live_process_tells_what_the_kernel_knows);
     tcase_add_test(all, percentiles_lie_in_the_bucket_of_their_rank);
     tcase_add_test(all, json_parses_for_hostile_names_and_numbers);

@@ -100,27 +100,46 @@ static bool parse_name(const char *name, uint64_t *pid, uint64_t *ticks) {
 
 struct found { int folder; const char *folder_path, *name; uint64_t pid, ticks; };
 
-static void each_file(void (*visit)(const struct found *file, void *with), void *with) {
+typedef void visitor(const struct found *file, void *with);
+
+static void each_file_of(unsigned place, uid_t owner, visitor *visit, void *with) {
+    char path[FOLDER_PATH];
+    int fd = folder_path(place, owner, path) ? folder_open(path, owner, false) : -1;
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        struct found file = { fd, path, entry->d_name, 0, 0 };
+        if (parse_name(entry->d_name, &file.pid, &file.ticks)) visit(&file, with);
+    }
+    if (folder) closedir(folder);
+}
+
+/* Our own files; for root, those of every user. */
+static void each_file(visitor *visit, void *with) {
     char path[FOLDER_PATH];
     for (unsigned place = 0; place < FOLDER_PLACES; place++) {
-        if (!folder_path(place, path)) continue;
-        int fd = folder_open(path, false);
-        DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-        for (struct dirent *entry; folder && (entry = readdir(folder));) {
-            struct found file = { fd, path, entry->d_name, 0, 0 };
-            if (parse_name(entry->d_name, &file.pid, &file.ticks)) visit(&file, with);
+        DIR *all = geteuid() == 0 && folder_place(place, path) ? opendir(path) : NULL;
+        for (struct dirent *entry; all && (entry = readdir(all));) {
+            char *end;
+            if (strncmp(entry->d_name, "coppice-", 8) != 0 || entry->d_name[8] < '0' || entry->d_name[8] > '9') continue;
+            unsigned long owner = strtoul(entry->d_name + 8, &end, 10);
+            if (*end == 0 && owner != geteuid()) each_file_of(place, (uid_t)owner, visit, with);
         }
-        if (folder) closedir(folder);
+        if (all) closedir(all);
+        each_file_of(place, geteuid(), visit, with);
     }
 }
 
-struct search { uint64_t pid, newest; char *path; };
+struct search { uint64_t pid, ticks; struct timespec made; char *path; };
 
+/* The latest process of this pid; of its files (one a user that it has been) the latest. */
 static void consider(const struct found *file, void *with) {
-    struct search *search = with;
-    if (file->pid != search->pid || (search->path[0] && file->ticks < search->newest)) return;
-    search->newest = file->ticks;
-    snprintf(search->path, 4096, "%s/%s", file->folder_path, file->name);
+    struct search *best = with;
+    struct stat s;
+    if (file->pid != best->pid || fstatat(file->folder, file->name, &s, AT_SYMLINK_NOFOLLOW) != 0) return;
+    bool later = s.st_mtim.tv_sec != best->made.tv_sec ? s.st_mtim.tv_sec > best->made.tv_sec : s.st_mtim.tv_nsec > best->made.tv_nsec;
+    if (best->path[0] && (file->ticks != best->ticks ? file->ticks < best->ticks : !later)) return;
+    best->ticks = file->ticks, best->made = s.st_mtim;
+    snprintf(best->path, 4096, "%s/%s", file->folder_path, file->name);
 }
 
 const char *record_find(int pid, char *path, struct record *record) {
@@ -129,7 +148,7 @@ const char *record_find(int pid, char *path, struct record *record) {
     each_file(consider, &search);
     if (path[0]) return record_read(path, record);
     uint64_t ticks;
-    return start_of(search.pid, &ticks) ? "runs without Coppice, or its counters are not where this user keeps them"
+    return start_of(search.pid, &ticks) ? "runs without Coppice, or its counters are not where we look for them"
                                         : "does not run, and left no statistics here";
 }
 

@@ -108,8 +108,8 @@ static int make_file_in(int folder, const char *name) {
 static int make_file(const struct name *n) {
     int fd = sys_may_grow(ALL);
     for (unsigned place = 0; fd != -EFBIG && place < FOLDER_PLACES; place++) {
-        if (!folder_path(place, file_path)) continue;
-        int folder = folder_open(file_path, true);
+        if (!folder_path(place, geteuid(), file_path)) continue;
+        int folder = folder_open(file_path, geteuid(), true);
         if (folder < 0) continue;
         struct text path = { .bytes = file_path, .length = strlen(file_path), .capacity = sizeof file_path };
         text_char(&path, '/');

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@ static const char *place_name(unsigned place) {
     }
 }
 
-bool folder_path(unsigned place, char path[FOLDER_PATH]) {
+bool folder_place(unsigned place, char path[FOLDER_PATH]) {
     const char *name = place_name(place);
     if (!name || !*name) return false;
     struct text t = text_in(path, FOLDER_PATH);
@@ -27,16 +28,23 @@ bool folder_path(unsigned place, char path[FOLDER_PATH]) {
         if (!getcwd(here, sizeof here)) return false;
         text_add(&t, here), text_char(&t, '/');
     }
-    text_add(&t, name), text_add(&t, "/coppice-"), text_u64(&t, geteuid());
+    text_add(&t, name);
     return !t.full;
 }
 
-int folder_open(const char *path, bool create) {
+bool folder_path(unsigned place, uid_t owner, char path[FOLDER_PATH]) {
+    if (!folder_place(place, path)) return false;
+    struct text t = { .bytes = path, .length = strlen(path), .capacity = FOLDER_PATH };
+    text_add(&t, "/coppice-"), text_u64(&t, owner);
+    return !t.full;
+}
+
+int folder_open(const char *path, uid_t owner, bool create) {
     if (create && mkdir(path, 0700) != 0 && errno != EEXIST) return -errno;
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return -errno;
     struct stat s;
-    if (fstat(fd, &s) == 0 && s.st_uid == geteuid() && (s.st_mode & 077) == 0) return fd;
+    if (fstat(fd, &s) == 0 && s.st_uid == owner && (s.st_mode & 077) == 0) return fd;
     close(fd);
     return -EPERM;
 }

@@ -6,11 +6,14 @@
 #define COPPICE_STATS_FOLDER_H
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { FOLDER_PLACES = 4, FOLDER_PATH = 512 };
 
-/* The folder in the nth place, as an absolute path; false when that place is not set or its path is too long. */
-bool folder_path(unsigned place, char path[FOLDER_PATH]);
-/* Opens it (made with mode 0700 when `create`): a descriptor, or a negative errno when there is none that is ours. */
-int folder_open(const char *path, bool create);
+/* The nth place as an absolute path; false when it is not set or its path is too long. */
+bool folder_place(unsigned place, char path[FOLDER_PATH]);
+/* The folder of `owner` in it. */
+bool folder_path(unsigned place, uid_t owner, char path[FOLDER_PATH]);
+/* Opens it (made with mode 0700 when `create`): a descriptor, or a negative errno when there is none that is the owner's. */
+int folder_open(const char *path, uid_t owner, bool create);
 #endif

@@ -68,7 +68,8 @@ struct set *set_open(const char *name, bool create, uint64_t capacity, int devic
         return NULL;
     }
     if (set->magic != SET_MAGIC && create) set_initialise(set, capacity, devices);
-    close(fd);                           /* unlocks */
+    flock(fd, LOCK_UN);                  /* closing does not: the mapping keeps the open file */
+    close(fd);
     if (set->magic != SET_MAGIC) {
         munmap(set, sizeof *set);
         errno = EINVAL;

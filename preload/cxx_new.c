@@ -29,7 +29,7 @@ static COLD void *definition(const char *name) { return next_symbol(name, "libst
         return likely(heap_take(size)) && likely((p = ours) != NULL) ? p : name##_slowly arguments; \
     }
 
-#define ALIGNED je_memalign(alignment < 16 ? 16 : alignment, size)
+#define ALIGNED je_aligned_alloc(alignment < 16 ? 16 : alignment, size)
 NEW(_Znwm, (size_t size), (size), je_malloc(size), own_malloc(size))
 NEW(_Znam, (size_t size), (size), je_malloc(size), own_malloc(size))
 NEW(_ZnwmRKSt9nothrow_t, (size_t size, const nothrow *tag), (size, tag), je_malloc(size), own_malloc(size))

@@ -9,7 +9,8 @@ static inline size_t product(size_t a, size_t b) { return a * b; }
 
 static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
-/* glibc rounds an odd alignment up; one that cannot be rounded is EINVAL, which jemalloc says for 0. */
+/* glibc rounds an odd alignment up; one that cannot be rounded is EINVAL, which we say for 0. jemalloc's
+ * aligned_alloc sets errno, its memalign does not. */
 static size_t good_alignment(size_t alignment) {
     if (alignment > SIZE_MAX / 2 + 1) return 0;
     size_t good = 16;
@@ -19,7 +20,7 @@ static size_t good_alignment(size_t alignment) {
 
 static void *aligned(size_t alignment, size_t size) {
     size_t good = good_alignment(alignment);
-    if (good) return je_memalign(good, size);
+    if (good) return je_aligned_alloc(good, size);
     errno = EINVAL;
     return NULL;
 }
@@ -43,8 +44,8 @@ ALLOCATES(malloc, (size_t size), (size), size, hook_malloc(size), bootstrap_allo
 ALLOCATES(calloc, (size_t count, size_t size), (count, size), product(count, size), je_calloc(count, size), zeroed_early(count, size))
 ALLOCATES(memalign, (size_t alignment, size_t size), (alignment, size), size, aligned(alignment, size), aligned_early(alignment, size))
 ALLOCATES(aligned_alloc, (size_t alignment, size_t size), (alignment, size), size, aligned(alignment, size), aligned_early(alignment, size))
-ALLOCATES(valloc, (size_t size), (size), size, je_memalign(page_size(), size), bootstrap_alloc(size, page_size()))
-ALLOCATES(pvalloc, (size_t size), (size), size, je_memalign(page_size(), whole_pages(size)), bootstrap_alloc(whole_pages(size), page_size()))
+ALLOCATES(valloc, (size_t size), (size), size, je_aligned_alloc(page_size(), size), bootstrap_alloc(size, page_size()))
+ALLOCATES(pvalloc, (size_t size), (size), size, je_aligned_alloc(page_size(), whole_pages(size)), bootstrap_alloc(whole_pages(size), page_size()))
 
 static int own_posix_memalign(void **p, size_t alignment, size_t size) {
     if (alignment % sizeof(void *) != 0 || alignment == 0 || (alignment & (alignment - 1)) != 0) return EINVAL;

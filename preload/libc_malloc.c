@@ -114,7 +114,7 @@ static COLD void *realloc_odd(void *p, size_t size) {
 static __attribute__((noinline)) void *realloc_slowly(void *p, size_t size) {
     if (hook_turn() != SERVE) return move(p, je_malloc_usable_size(p), size);
     void *got = je_realloc(p, size);
-    if (!got) heap_thread.takes++, heap_thread.gives++;
+    if (!got) heap_thread.takes++, heap_thread.gives++, errno = ENOMEM;
     if (size >= HEAP_LARGE) kept_any_large = true;
     heap_publish();
     return got;
@@ -125,7 +125,9 @@ void *own_realloc(void *p, size_t size) {
     if (unlikely(size == 0 || !heap_owns_fast(p))) return realloc_odd(p, size);
     t->takes--, t->gives--;
     if (unlikely((t->takes | t->gives) < 0 || size >= HEAP_LARGE)) return realloc_slowly(p, size);
-    return je_realloc(p, size);
+    void *got = je_realloc(p, size);
+    if (unlikely(!got)) errno = ENOMEM; /* jemalloc leaves that out */
+    return got;
 }
 
 static void *own_reallocarray(void *p, size_t count, size_t size) {

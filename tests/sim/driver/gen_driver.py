@@ -160,4 +160,5 @@ def main():
             f.write(f'{n:58s} {"implemented" if impl(n) else "declined (CUDA_ERROR_NOT_SUPPORTED)"}\n')
 
 
-main()
+if __name__ == "__main__":
+    main()

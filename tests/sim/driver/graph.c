@@ -126,24 +126,42 @@ void graph_memory_unref(struct graph_memory *m) {
     free(m);
 }
 
-CUresult graph_memory_run(const struct work *w) {
-    bool live = w->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC;
+/* Live memory holds a reference to itself: a graph that is destroyed leaves to the program what its last launch allocated. */
+static void set_live(struct graph_memory *m, bool live) {
     pthread_mutex_lock(&memory_lock);
-    w->memory->live = w->memory->block->readable = w->memory->block->writable = live;
+    bool was = m->live;
+    m->live = m->block->readable = m->block->writable = live;
     pthread_mutex_unlock(&memory_lock);
+    if (live && !was) graph_memory_ref(m);
+    if (was && !live) graph_memory_unref(m);
+}
+
+CUresult graph_memory_run(const struct work *w) {
+    set_live(w->memory, w->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC);
     return CUDA_SUCCESS;
 }
 
-/* Freed by the program outside of any graph. */
+/* Freed by the program outside of any graph: now, or in stream order. */
 CUresult graph_memory_free(CUdeviceptr pointer) {
     struct graph_memory *m = graph_memory_at(pointer);
     if (!m) return CUDA_ERROR_INVALID_VALUE;
     CUresult result = m->live ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-    pthread_mutex_lock(&memory_lock);
-    m->live = m->block->readable = m->block->writable = false;
-    pthread_mutex_unlock(&memory_lock);
+    set_live(m, false);
     graph_memory_unref(m);
     return result;
+}
+
+static void run_free(struct operation *o) { set_live(*BODY(struct graph_memory *, o), false); }
+static void drop_free(struct operation *o) { graph_memory_unref(*BODY(struct graph_memory *, o)); }
+
+CUresult graph_memory_free_ordered(CUdeviceptr pointer, CUstream s) {
+    struct graph_memory *m = graph_memory_at(pointer);
+    if (!m) return CUDA_ERROR_INVALID_VALUE;
+    struct operation *o = operation_new(s->context, run_free);
+    o->drop = drop_free;
+    *BODY(struct graph_memory *, o) = m;
+    stream_submit(s, o, SUBMIT_PLAIN);
+    return CUDA_SUCCESS;
 }
 
 /* ---- running */

@@ -184,7 +184,10 @@ CUresult DRV(cuMemFree_v2)(CUdeviceptr pointer) {
     if (!good && !b && mutated(MUTATION_double_free)) return CUDA_SUCCESS;
     if (!good) return CUDA_ERROR_INVALID_VALUE;
     if (kind == BLOCK_ASYNC) return pool_free_now(pointer);
-    if (kind == BLOCK_GRAPH) return graph_memory_free(pointer);
+    if (kind == BLOCK_GRAPH) {
+        if (atomic_load(&work_pending)) device_synchronize(b->device);   /* the launch that allocates it may be on its way */
+        return graph_memory_free(pointer);
+    }
     if (kind != BLOCK_PLAIN) return CUDA_ERROR_INVALID_VALUE;
     if (atomic_load(&work_pending) && !mutated(MUTATION_reuse_before_fence)) device_synchronize(b->device);
     block_release(b);

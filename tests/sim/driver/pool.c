@@ -237,7 +237,7 @@ CUresult DRV(cuMemFreeAsync)(CUdeviceptr pointer, CUstream handle) {
     TRY(capture_free(s, pointer, &captured));
     if (captured) return CUDA_SUCCESS;
     struct block *b = pool_block(pointer);
-    return b ? pool_free_ordered(b, s) : graph_memory_free(pointer);
+    return b ? pool_free_ordered(b, s) : graph_memory_free_ordered(pointer, s);
 }
 
 CUresult DRV(cuDeviceGetDefaultMemPool)(CUmemoryPool *out, CUdevice d) {

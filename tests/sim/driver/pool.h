@@ -14,5 +14,6 @@ void pools_after_synchronization(void);
 void pools_drop_context(CUcontext context);
 CUmemoryPool pool_current(struct device *device);
 CUresult graph_memory_free(CUdeviceptr pointer);
+CUresult graph_memory_free_ordered(CUdeviceptr pointer, CUstream stream);
 extern _Atomic int pools_with_idle_memory;
 #endif

@@ -46,9 +46,10 @@ START_TEST(the_best_fit_is_taken) {
 END_TEST
 
 START_TEST(a_block_that_wastes_more_is_left) {
-    shard_put(&shard, block_of(100 << 20, 0), true);
+    shard_put(&shard, block_of(103 << 20, 0), true);
     ck_assert_ptr_null(shard_take(&shard, 80 << 20));
-    ck_assert_ptr_nonnull(shard_take(&shard, 90 << 20));
+    ck_assert_ptr_null(shard_take(&shard, 88 << 20)); /* in the next bin, and still more than an eighth */
+    ck_assert_ptr_nonnull(shard_take(&shard, 91 << 20));
 }
 END_TEST
 

@@ -2,7 +2,7 @@
 PROGRAMS := $(patsubst tests/programs/%.c,$(B)/tests/programs/%,$(filter-out %.lib.c,$(wildcard tests/programs/*.c))) \
   $(patsubst tests/programs/%.cc,$(B)/tests/programs/%,$(filter-out %.lib.cc,$(wildcard tests/programs/*.cc)))
 PROGRAM_LIBS := $(patsubst tests/programs/%,$(B)/tests/programs/%.so,$(basename $(wildcard tests/programs/*.lib.c tests/programs/*.lib.cc)))
-PROGRAM_FLAGS := -O1 -g -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE -fno-builtin -rdynamic
+PROGRAM_FLAGS := -O1 -g -Wall -Wextra -Wno-unused-parameter -Wno-deprecated-declarations -D_GNU_SOURCE -fno-builtin -rdynamic
 $(B)/tests/programs/%: tests/programs/%.c tests/programs/program.h
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu11 $(PROGRAM_FLAGS) $(WERROR) $< -o $@ -ldl -lpthread
 $(B)/tests/programs/%: tests/programs/%.cc tests/programs/program.h

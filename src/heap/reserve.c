@@ -72,6 +72,13 @@ static size_t wanted_segment(void) {
     return all < 16 * GIB ? 16 * GIB : all > 1024 * GIB ? 1024 * GIB : all;
 }
 
+/* Address space without memory. Not MAP_NORESERVE: when a piece becomes writable the kernel shall say no to what it has not,
+ * as it does to glibc's malloc. */
+static void *reserve(void *at, size_t length, int fixed) {
+    void *p = mmap(at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | fixed, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 /* A new segment of at least `least` bytes, smaller than wanted where the system refuses. */
 static struct segment *add_segment(size_t least) {
     unsigned n = atomic_load(&segment_count);
@@ -79,7 +86,7 @@ static struct segment *add_segment(size_t least) {
     if (n == SEGMENTS || floor < least) return NULL;
     if (wanted < floor) wanted = floor;
     char *at;
-    while (!(at = sys_map(NULL, wanted, PROT_NONE))) {
+    while (!(at = reserve(NULL, wanted, 0))) {
         if (wanted == floor) return NULL;
         wanted = wanted / 2 < floor ? floor : round_up(wanted / 2, 4096);
     }
@@ -155,10 +162,6 @@ static void return_piece(uintptr_t at, size_t length) {
     /* no room to remember it: it stays address space without memory */
 }
 
-static int forget_memory(void *at, size_t length) {
-    return mmap(at, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED ? -1 : 0;
-}
-
 /* --- what jemalloc calls */
 
 void *heap_mmap(void *hint, size_t length, int protection, int flags, int fd, off_t offset) {
@@ -175,7 +178,7 @@ void *heap_mmap(void *hint, size_t length, int protection, int flags, int fd, of
 int heap_munmap(void *at, size_t length) {
     int saved = errno;
     enter();
-    if (forget_memory(at, length) == 0) return_piece((uintptr_t)at, length);
+    if (reserve(at, length, MAP_FIXED)) return_piece((uintptr_t)at, length);
     leave();
     errno = saved;
     return 0;

@@ -2,7 +2,8 @@
 
 Run as a program of its own (python3 -m mainjob.sampler PID PERIOD host|device), so that it does not compete with the client for
 Python's lock. One JSON line a sample: t (monotonic seconds), pss (bytes: the kernel's proportional share, summed over the
-process tree from smaps_rollup) and, if asked, device (bytes in use on the CUDA device). What could not be read is absent.
+process tree from smaps_rollup; the simulated device keeps its memory in shared mappings of the server, so there, and only
+there, shared memory is left out: it stands for the device's) and, if asked, device (bytes in use on the CUDA device). What could not be read is absent.
 """
 import json
 import os
@@ -30,28 +31,33 @@ def tree(root):
     return found
 
 
-def pss(pids):
+def _pss_of(pid, without_shared):
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in file if line.startswith("Pss")}
+    return (kilobytes["Pss"] - (kilobytes["Pss_Shmem"] if without_shared else 0)) * 1024
+
+
+def pss(pids, without_shared):
     """Bytes, or None when no process could be read."""
     total = None
     for pid in pids:
         try:
-            with open(f"/proc/{pid}/smaps_rollup") as file:
-                kilobytes = next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
-        except (OSError, StopIteration):
-            continue
-        total = (total or 0) + kilobytes * 1024
+            total = (total or 0) + _pss_of(pid, without_shared)
+        except (OSError, KeyError):
+            continue                 # it ended meanwhile
     return total
 
 
 def watch(root, period, with_device, out):
     """Sample until the process is gone or the reader of `out` is."""
     read_device = device.reader() if with_device else (lambda: None)
+    simulated = with_device and "SIM_DEVICE_NAME" in os.environ
     pids, looked = [root], 0.0
     while os.path.exists(f"/proc/{root}/stat"):
         began = time.monotonic()
         if began - looked > TREE_PERIOD:
             pids, looked = tree(root), began
-        sample = {"t": began, "pss": pss(pids), "device": read_device()}
+        sample = {"t": began, "pss": pss(pids, simulated), "device": read_device()}
         out.write(json.dumps({key: value for key, value in sample.items() if value is not None}) + "\n")
         out.flush()
         spent = time.monotonic() - began

@@ -46,7 +46,7 @@ class CudaServer:
 
     def __init__(self, short=False):
         self.sequential = plan.one_by_one(4 if short else 12, 4)
-        self.load = plan.load(20 if short else 160, 16, 40, 4)
+        self.load = plan.load(20 if short else 240, 16, 40, 4)
         self.reload_every = 8 if short else 40
         self.device = Device()
         why = self.device.missing()

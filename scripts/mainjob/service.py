@@ -3,6 +3,7 @@
 With Coppice means: the same command and environment plus LD_PRELOAD and the COPPICE_STATS variables, nothing else.
 The server's output goes to a log file beside its statistics.
 """
+import ctypes
 import os
 import signal
 import socket
@@ -13,10 +14,16 @@ from . import client
 
 START_TIMEOUT = 120
 STOP_TIMEOUT = 30
+PR_SET_PDEATHSIG = 1                 # linux/prctl.h
 
 
 class DidNotStart(Exception):
     """The server ended or stayed silent; the text says where its log lies and how it ends."""
+
+
+def _end_with_parent():
+    """In the server, before it starts: when the driver dies, even of SIGKILL, no server stays behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port():
@@ -45,7 +52,7 @@ class Service:
             env.update(coppice_environment(library, folder))
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(server.argv(), env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True)
+                                            start_new_session=True, preexec_fn=_end_with_parent)
         self.pid = self.process.pid
         self._wait_until_ready(server.ready)
 

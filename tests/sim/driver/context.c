@@ -6,6 +6,7 @@
 #include "module.h"
 #include "event.h"
 #include "memory.h"
+#include "pool.h"
 #include "stream.h"
 #include <stdlib.h>
 #include <string.h>
@@ -320,6 +321,7 @@ CUresult DRV(cuCtxSynchronize)(void) {
     CUcontext c;
     TRY(context_current(&c));
     context_synchronize(c);
+    pools_after_synchronization();
     return (CUresult)atomic_load(&c->error);
 }
 
@@ -327,6 +329,7 @@ CUresult DRV(cuCtxSynchronize_v2)(CUcontext c) {
     if (!c) return DRV(cuCtxSynchronize)();
     TRY(context_usable(c));
     context_synchronize(c);
+    pools_after_synchronization();
     return (CUresult)atomic_load(&c->error);
 }
 

@@ -2,7 +2,7 @@
  * and used by libcoppice-simctl. Twins live here. */
 #include "control.h"
 #include "entry.h"
-#include "space.h"
+#include "memory.h"
 #include "simctl_table.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,8 @@ extern __thread CUcontext twin_context;
 
 /* NULL and the sticky error when a kernel would have faulted. */
 static void *touch(uint64_t pointer, size_t size, bool write) {
-    void *p = in_window(pointer) ? space_touch(pointer, size, write) : (void *)(uintptr_t)pointer;
+    void *p = in_window(pointer) ? space_touch(pointer, size, write)
+            : host_find((void *)(uintptr_t)pointer, NULL) ? (void *)(uintptr_t)pointer : NULL;
     if (!p && twin_context) context_fault(twin_context, CUDA_ERROR_ILLEGAL_ADDRESS);
     return p;
 }

@@ -6,7 +6,7 @@ SIM_DRIVER_OBJ := $(B)/obj/sim/driver
 SIM_DRIVER_SRC := $(filter-out $(SIM_DRIVER_DIR)/simctl.c $(SIM_DRIVER_DIR)/headers.c,$(wildcard $(SIM_DRIVER_DIR)/*.c))
 SIM_DRIVER_OBJECTS := $(SIM_DRIVER_SRC:$(SIM_DRIVER_DIR)/%.c=$(SIM_DRIVER_OBJ)/%.o) $(SIM_DRIVER_OBJ)/exports.o
 SIM_DRIVER_GEN := $(SIM_DRIVER_OBJ)/gen/stamp
-SIM_DRIVER_FLAGS := $(CFLAGS_BASE) -std=gnu11 -O2 -g -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-deprecated-declarations -Wno-missing-prototypes -fno-strict-aliasing -pthread \
+SIM_DRIVER_FLAGS := $(CFLAGS_BASE) -std=gnu11 -O2 -g -MMD -MP -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-deprecated-declarations -Wno-missing-prototypes -fno-strict-aliasing -pthread \
     -I$(SIM_DRIVER_DIR) -I$(SIM_DRIVER_OBJ)/gen $(CUDA_INC)
 
 .PHONY: sim-driver
@@ -20,10 +20,11 @@ $(SIM_DRIVER_GEN): $(SIM_DRIVER_DIR)/gen_driver.py $(SIM_DRIVER_OBJ)/gen/headers
 	$(Q)python3 $(SIM_DRIVER_DIR)/gen_driver.py $(SIM_DRIVER_OBJ)/gen $(SIM_DRIVER_OBJ)/gen/headers.i $(SIM_DRIVER_SRC)
 	@touch $@
 
-$(SIM_DRIVER_OBJ)/%.o: $(SIM_DRIVER_DIR)/%.c $(SIM_DRIVER_GEN) $(wildcard $(SIM_DRIVER_DIR)/*.h)
+$(SIM_DRIVER_OBJ)/%.o: $(SIM_DRIVER_DIR)/%.c | $(SIM_DRIVER_GEN)
 	$(Q)$(CC) $(SIM_DRIVER_FLAGS) -c $< -o $@
 
-$(SIM_DRIVER_OBJ)/exports.o: $(SIM_DRIVER_GEN)
+$(SIM_DRIVER_OBJ)/gen/exports.c: $(SIM_DRIVER_GEN) ;
+$(SIM_DRIVER_OBJ)/exports.o: $(SIM_DRIVER_OBJ)/gen/exports.c
 	$(Q)$(CC) $(SIM_DRIVER_FLAGS) -c $(SIM_DRIVER_OBJ)/gen/exports.c -o $@
 
 $(B)/sim/libcuda.so.1: $(SIM_DRIVER_OBJECTS)

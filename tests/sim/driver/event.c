@@ -4,6 +4,7 @@
 #include "capture.h"
 #include "control.h"
 #include "event.h"
+#include "pool.h"
 #include <stdlib.h>
 #include <time.h>
 
@@ -151,6 +152,7 @@ CUresult DRV(cuEventSynchronize)(CUevent e) {
     if (r) record_wait(r);
     record_unref(r);
     while (!event_passed(e)) nanosleep(&(struct timespec){ 0, 50000 }, NULL);
+    pools_after_synchronization();
     return (CUresult)atomic_load(&e->context->error);
 }
 

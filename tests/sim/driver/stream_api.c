@@ -1,6 +1,7 @@
 /* stream_api.c: the stream functions of the API: making, asking, waiting, callbacks. */
 #include "stream.h"
 #include "capture.h"
+#include "pool.h"
 
 CUresult DRV(cuStreamCreateWithPriority)(CUstream *out, unsigned flags, int priority) {
     CUcontext c;
@@ -27,6 +28,7 @@ CUresult DRV(cuStreamSynchronize)(CUstream handle) {
     TRY(stream_resolve(handle, &s));
     TRY(capture_refuse(s));
     stream_synchronize(s);
+    pools_after_synchronization();
     return (CUresult)atomic_load(&s->context->error);
 }
 

@@ -23,7 +23,7 @@ class CpuServer:
 
     def __init__(self, short=False):
         self.sequential = plan.one_by_one(4, 16) if short else plan.one_by_one(16, 24)
-        self.load = plan.load(8, 24, 60, 8) if short else plan.load(64, 10, 160, 24)
+        self.load = plan.load(8, 24, 60, 8) if short else plan.load(48, 10, 160, 24)
         self.site, self.model = cache.python_site(), cache.real_model()
         self.about = f"xllamacpp's HTTP server, model {self.model.name}, 16 slots, temperature 0"
 

@@ -7,10 +7,13 @@ CONFORM_BIN := $(CONFORM_PROGRAMS:%=$(B)/tests/conformance/%)
 CONFORM_FLAGS := $(CFLAGS_BASE) -std=gnu11 -O1 -g -Wall -Wextra -Wno-missing-prototypes -Wno-deprecated-declarations -pthread \
     -I$(CONFORM_DIR) -Itests/sim/driver $(CUDA_INC)
 
-.PHONY: conformance conformance-programs conformance-mutations
+.PHONY: conformance conformance-preload conformance-programs conformance-mutations
 conformance-programs: $(CONFORM_BIN)
+unit: conformance-programs
 conformance: sim-driver $(CONFORM_BIN) ## run the conformance suite on the GPU, or on the simulated device
 	$(Q)$(CONFORM_DIR)/run $(B)
+conformance-preload: sim-driver $(B)/libcoppice.so $(CONFORM_BIN) ## the suite under the library: nothing may change
+	$(Q)$(CONFORM_DIR)/run $(B) --preload $(B)/libcoppice.so
 conformance-mutations: sim-driver $(CONFORM_BIN) ## the suite must notice every mistake planted in the simulated device
 	$(Q)$(CONFORM_DIR)/mutations $(B)
 

@@ -19,8 +19,8 @@ static void *ctl(const char *name) {
 }
 #define CTL(name) ((__typeof__(name) *)ctl(#name))
 
-BEHAVIOUR(a_kernel_on_freed_memory_faults, TYPES) { begin(); CUdeviceptr p = alloc(64 << 20); OK(cuMemFree(p)); launch_fill(p, 1, 4, NULL); WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS); }
-BEHAVIOUR(an_illegal_address_is_sticky, TYPES) { CUdeviceptr q; begin(); CUdeviceptr p = alloc(64 << 20); OK(cuMemFree(p)); launch_fill(p, 1, 4, NULL); WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS); WANT(cuMemAlloc(&q, 64), CUDA_ERROR_ILLEGAL_ADDRESS); WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS); }
+BEHAVIOUR(a_kernel_on_freed_memory_faults, TYPES) { begin(); only_direct(); CUdeviceptr p = alloc(64 << 20); OK(cuMemFree(p)); launch_fill(p, 1, 4, NULL); WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS); }
+BEHAVIOUR(an_illegal_address_is_sticky, TYPES) { CUdeviceptr q; begin(); only_direct(); CUdeviceptr p = alloc(64 << 20); OK(cuMemFree(p)); launch_fill(p, 1, 4, NULL); WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS); WANT(cuMemAlloc(&q, 64), CUDA_ERROR_ILLEGAL_ADDRESS); WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS); }
 BEHAVIOUR(a_wild_pointer_faults, TYPES) { begin(); launch_fill(0x7000, 1, 4, NULL); WANT(cuCtxSynchronize(), CUDA_ERROR_ILLEGAL_ADDRESS); }
 BEHAVIOUR(a_broken_context_does_not_hang, TYPES) { CUstream s; begin(); OK(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING)); launch_fill(0x7000, 1, 4, s); FAILS(cuStreamSynchronize(s)); FAILS(cuStreamSynchronize(s)); }
 BEHAVIOUR(the_host_cannot_read_device_memory, GUIDE) {
@@ -55,6 +55,7 @@ BEHAVIOUR(the_programs_own_fault_handler_runs, SIMULATED) {
 BEHAVIOUR(fresh_memory_reads_zero, SIMULATED) {
     begin();
     only_simulated();
+    only_direct();
     for (int i = 0; i < 20; i++) {
         CUdeviceptr p = alloc(3 << 20), q = alloc(700);
         CHECK(read_word(p) == 0 && read_word(p + (2 << 20)) == 0 && read_word(q + 500) == 0);
@@ -67,6 +68,7 @@ BEHAVIOUR(fresh_memory_reads_zero, SIMULATED) {
 BEHAVIOUR(ground_truth_counts_bytes, SIMULATED) {
     struct simctl_device d, e;
     begin();
+    only_direct();
     CHECK(CTL(simctl_device)(NULL, 0, 0, &d));
     CUdeviceptr p = alloc(1000), q = alloc((8 << 20) + 1);
     CHECK(CTL(simctl_device)(NULL, 0, 0, &e));
@@ -83,6 +85,7 @@ BEHAVIOUR(faults_can_be_planted_by_environment, SIMULATED) { CUdeviceptr p; sete
 BEHAVIOUR(capacity_is_exact, SIMULATED) { CUdeviceptr p, q; begin(); only_simulated(); OK(cuMemAlloc(&p, free_memory())); WANT(cuMemAlloc(&q, 1), CUDA_ERROR_OUT_OF_MEMORY); CHECK(free_memory() == 0); OK(cuMemFree(p)); OK(cuMemAlloc(&q, 1)); }
 BEHAVIOUR(poison_follows_a_free, SIMULATED) {
     begin();
+    only_direct();
     unsigned *(*peek)(uint64_t, size_t) = (__typeof__(peek))ctl("simctl_peek");
     alloc(700);                          /* keeps the slab */
     CUdeviceptr p = alloc(700);
@@ -114,6 +117,7 @@ BEHAVIOUR(seeded_schedules_keep_stream_order, SIMULATED) {
     CHECK(read_word(p) == 59);
 }
 BEHAVIOUR(strict_mode_reports_misuse, SIMULATED) {
+    only_direct();
     pid_t child = fork();
     if (child == 0) {
         setenv("SIM_STRICT", "1", 1);

@@ -244,3 +244,29 @@ CUresult DRV(cuMemsetD2D32_v2)(CUdeviceptr p, size_t pitch, unsigned v, size_t w
 CUresult DRV(cuMemsetD2D8Async)(CUdeviceptr p, size_t pitch, unsigned char v, size_t w, size_t h, CUstream s) { return fill(p, pitch, v, 1, w, h, s, true); }
 CUresult DRV(cuMemsetD2D16Async)(CUdeviceptr p, size_t pitch, unsigned short v, size_t w, size_t h, CUstream s) { return fill(p, pitch, v, 2, w, h, s, true); }
 CUresult DRV(cuMemsetD2D32Async)(CUdeviceptr p, size_t pitch, unsigned v, size_t w, size_t h, CUstream s) { return fill(p, pitch, v, 4, w, h, s, true); }
+
+/* ---- arrays of one dimension, by byte offset */
+static CUDA_MEMCPY3D strip(size_t n) { return (CUDA_MEMCPY3D){ .WidthInBytes = n, .Height = 1, .Depth = 1 }; }
+
+static CUresult to_array(CUarray to, size_t at, CUmemorytype type, u64 from, CUarray from_array, size_t from_at, size_t n, CUstream s, int how) {
+    CUDA_MEMCPY3D c = strip(n);
+    c.dstMemoryType = CU_MEMORYTYPE_ARRAY, c.dstArray = to, c.dstXInBytes = at;
+    c.srcMemoryType = type, c.srcArray = from_array, c.srcXInBytes = from_at;
+    if (type == HOST) c.srcHost = (void *)(uintptr_t)from; else c.srcDevice = from;
+    return copy_submit(s, &c, how);
+}
+
+static CUresult from_array(CUmemorytype type, u64 to, CUarray from, size_t at, size_t n, CUstream s, int how) {
+    CUDA_MEMCPY3D c = strip(n);
+    c.srcMemoryType = CU_MEMORYTYPE_ARRAY, c.srcArray = from, c.srcXInBytes = at, c.dstMemoryType = type;
+    if (type == HOST) c.dstHost = (void *)(uintptr_t)to; else c.dstDevice = to;
+    return copy_submit(s, &c, how);
+}
+
+CUresult DRV(cuMemcpyHtoA_v2)(CUarray to, size_t at, const void *from, size_t n) { return to_array(to, at, HOST, ADDR(from), NULL, 0, n, NULL, WORK_SYNC); }
+CUresult DRV(cuMemcpyDtoA_v2)(CUarray to, size_t at, CUdeviceptr from, size_t n) { return to_array(to, at, DEV, from, NULL, 0, n, NULL, WORK_ASYNC); }
+CUresult DRV(cuMemcpyAtoA_v2)(CUarray to, size_t at, CUarray from, size_t from_at, size_t n) { return to_array(to, at, CU_MEMORYTYPE_ARRAY, 0, from, from_at, n, NULL, WORK_ASYNC); }
+CUresult DRV(cuMemcpyAtoH_v2)(void *to, CUarray from, size_t at, size_t n) { return from_array(HOST, ADDR(to), from, at, n, NULL, WORK_SYNC); }
+CUresult DRV(cuMemcpyAtoD_v2)(CUdeviceptr to, CUarray from, size_t at, size_t n) { return from_array(DEV, to, from, at, n, NULL, WORK_ASYNC); }
+CUresult DRV(cuMemcpyHtoAAsync_v2)(CUarray to, size_t at, const void *from, size_t n, CUstream s) { return to_array(to, at, HOST, ADDR(from), NULL, 0, n, s, WORK_ASYNC); }
+CUresult DRV(cuMemcpyAtoHAsync_v2)(void *to, CUarray from, size_t at, size_t n, CUstream s) { return from_array(HOST, ADDR(to), from, at, n, s, WORK_ASYNC); }

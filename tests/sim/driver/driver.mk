@@ -37,3 +37,4 @@ $(B)/sim/libcoppice-simctl.so: $(SIM_DRIVER_OBJ)/simctl.o $(SIM_DRIVER_OBJ)/set.
 	$(Q)$(CC) -shared -pthread -Wl,-soname,libcoppice-simctl.so -Wl,-z,defs $^ -ldl -o $@.tmp && mv $@.tmp $@
 
 -include $(wildcard $(SIM_DRIVER_OBJ)/*.d)
+-include tests/conformance/conformance.mk

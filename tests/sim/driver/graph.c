@@ -21,6 +21,7 @@ void graph_free(CUgraph g) {
         free(n->after);
         object_free(n);
     }
+    graph_hold_drop(g);
     object_free(g);
 }
 
@@ -45,6 +46,7 @@ CUgraphNode graph_add(CUgraph g, const CUgraphNode *after, size_t count, struct 
 
 CUgraph graph_clone(CUgraph g) {
     CUgraph c = graph_new();
+    graph_hold_copy(c, g);
     for (CUgraphNode n = g->first; n; n = n->next) {
         struct work w = work_copy(&n->work);
         if (w.type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || w.type == CU_GRAPH_NODE_TYPE_MEM_FREE) graph_memory_ref(w.memory);
@@ -231,4 +233,30 @@ CUresult graph_launch(CUgraphExec e, CUstream s) {
     }
     submit_part(e, s, first, e->count - first);
     return CUDA_SUCCESS;
+}
+
+/* ---- what graph memory takes of a device: here it is reserved from the making of the node to the end of the last graph */
+CUresult DRV(cuDeviceGetGraphMemAttribute)(CUdevice ordinal, CUgraphMem_attribute attribute, void *out) {
+    struct device *d = device_get(ordinal);
+    if (!d) return CUDA_ERROR_INVALID_DEVICE;
+    if (!out || attribute > CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH) return CUDA_ERROR_INVALID_VALUE;
+    static cuuint64_t used_high, reserved_high;
+    cuuint64_t used = 0, reserved = 0;
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < known_count; i++)
+        if (known[i]->device == d) {
+            reserved += charge_for(known[i]->size);
+            used += known[i]->live ? charge_for(known[i]->size) : 0;
+        }
+    used_high = MAX(used_high, used), reserved_high = MAX(reserved_high, reserved);
+    const cuuint64_t values[] = { used, used_high, reserved, reserved_high };
+    *(cuuint64_t *)out = values[attribute];
+    pthread_mutex_unlock(&lock);
+    return CUDA_SUCCESS;
+}
+
+CUresult DRV(cuDeviceSetGraphMemAttribute)(CUdevice ordinal, CUgraphMem_attribute attribute, void *value) {
+    if (!device_get(ordinal)) return CUDA_ERROR_INVALID_DEVICE;
+    bool high = attribute == CU_GRAPH_MEM_ATTR_USED_MEM_HIGH || attribute == CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH;
+    return value && high && *(cuuint64_t *)value == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }

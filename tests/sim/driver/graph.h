@@ -29,6 +29,7 @@ struct CUgraph_st {
     CUgraphNode first, *last;
     size_t count;
     bool child;                          /* owned by a child-graph node */
+    struct held *held;                   /* user objects, with counts (graph_extra.c) */
 };
 
 struct CUgraphExec_st { struct object object; CUgraph graph; unsigned long long flags; CUgraphNode *order; size_t count; _Atomic int refs; CUcontext context; };
@@ -44,5 +45,7 @@ struct graph_memory *graph_memory_at(CUdeviceptr pointer);
 void graph_memory_ref(struct graph_memory *memory);
 void graph_memory_unref(struct graph_memory *memory);
 CUresult graph_memory_run(const struct work *work);
+void graph_hold_copy(CUgraph to, const struct CUgraph_st *from);
+void graph_hold_drop(CUgraph graph);
 CUresult graph_order(CUgraph graph, CUgraphNode **order, size_t *count);
 #endif

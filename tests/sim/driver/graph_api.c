@@ -324,20 +324,25 @@ CUresult DRV(cuGraphKernelNodeSetParams)(CUgraphNode n, const CUDA_KERNEL_NODE_P
     return kernel_set(n, &two);
 }
 
-#define GET_SET(NAME, TYPE, FIELD, VALID, KIND)                                                  \
-    CUresult DRV(cuGraph##NAME##GetParams)(CUgraphNode n, TYPE *out) {                           \
+/* Copies, fills and host functions keep their parameters as they were given. */
+#define GET(KIND, FIELD)                                                                         \
+    do {                                                                                         \
         if (!out || !node_of(n, CU_GRAPH_NODE_TYPE_##KIND)) return CUDA_ERROR_INVALID_VALUE;     \
         *out = n->work.FIELD;                                                                    \
         return CUDA_SUCCESS;                                                                     \
-    }                                                                                            \
-    CUresult DRV(cuGraph##NAME##SetParams)(CUgraphNode n, const TYPE *p) {                       \
+    } while (0)
+#define SET(KIND, FIELD, VALID)                                                                  \
+    do {                                                                                         \
         if (!p || !(VALID) || !node_of(n, CU_GRAPH_NODE_TYPE_##KIND)) return CUDA_ERROR_INVALID_VALUE; \
         n->work.FIELD = *p;                                                                      \
         return CUDA_SUCCESS;                                                                     \
-    }
-GET_SET(MemcpyNode, CUDA_MEMCPY3D, copy, copy_valid(p), MEMCPY)
-GET_SET(MemsetNode, CUDA_MEMSET_NODE_PARAMS, fill, fill_valid(p), MEMSET)
-GET_SET(HostNode, CUDA_HOST_NODE_PARAMS, host, p->fn != NULL, HOST)
+    } while (0)
+CUresult DRV(cuGraphMemcpyNodeGetParams)(CUgraphNode n, CUDA_MEMCPY3D *out) { GET(MEMCPY, copy); }
+CUresult DRV(cuGraphMemsetNodeGetParams)(CUgraphNode n, CUDA_MEMSET_NODE_PARAMS *out) { GET(MEMSET, fill); }
+CUresult DRV(cuGraphHostNodeGetParams)(CUgraphNode n, CUDA_HOST_NODE_PARAMS *out) { GET(HOST, host); }
+CUresult DRV(cuGraphMemcpyNodeSetParams)(CUgraphNode n, const CUDA_MEMCPY3D *p) { SET(MEMCPY, copy, copy_valid(p)); }
+CUresult DRV(cuGraphMemsetNodeSetParams)(CUgraphNode n, const CUDA_MEMSET_NODE_PARAMS *p) { SET(MEMSET, fill, fill_valid(p)); }
+CUresult DRV(cuGraphHostNodeSetParams)(CUgraphNode n, const CUDA_HOST_NODE_PARAMS *p) { SET(HOST, host, p->fn != NULL); }
 
 CUresult DRV(cuGraphChildGraphNodeGetGraph)(CUgraphNode n, CUgraph *out) {
     if (!out || !node_of(n, CU_GRAPH_NODE_TYPE_GRAPH)) return CUDA_ERROR_INVALID_VALUE;

@@ -124,3 +124,35 @@ CUresult DRV(cuStreamAttachMemAsync)(CUstream handle, CUdeviceptr p, size_t n, u
     struct host_range h;
     return host_find((void *)(uintptr_t)p, &h) && h.kind == HOST_MANAGED ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
+
+/* Nothing is ever advised or prefetched anywhere. */
+static CUresult range_answer(void *out, size_t size, CUmem_range_attribute attribute) {
+    switch (attribute) {
+    case CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY:
+        if (size < sizeof(int)) return CUDA_ERROR_INVALID_VALUE;
+        *(int *)out = 0;
+        return CUDA_SUCCESS;
+    case CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION:
+    case CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION:
+        if (size < sizeof(int)) return CUDA_ERROR_INVALID_VALUE;
+        *(int *)out = CU_DEVICE_INVALID;
+        return CUDA_SUCCESS;
+    case CU_MEM_RANGE_ATTRIBUTE_ACCESSED_BY:
+        for (size_t i = 0; i < size / sizeof(int); i++) ((int *)out)[i] = CU_DEVICE_INVALID;
+        return CUDA_SUCCESS;
+    default: return CUDA_ERROR_NOT_SUPPORTED;
+    }
+}
+
+CUresult DRV(cuMemRangeGetAttribute)(void *out, size_t size, CUmem_range_attribute attribute, CUdeviceptr p, size_t n) {
+    if (!out || !size) return CUDA_ERROR_INVALID_VALUE;
+    TRY(managed_range(p, n));
+    return range_answer(out, size, attribute);
+}
+
+CUresult DRV(cuMemRangeGetAttributes)(void **out, size_t *sizes, CUmem_range_attribute *attributes, size_t count, CUdeviceptr p, size_t n) {
+    if (!out || !sizes || !attributes || !count) return CUDA_ERROR_INVALID_VALUE;
+    TRY(managed_range(p, n));
+    for (size_t i = 0; i < count; i++) TRY(range_answer(out[i], sizes[i], attributes[i]));
+    return CUDA_SUCCESS;
+}

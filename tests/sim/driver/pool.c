@@ -353,3 +353,29 @@ CUresult DRV(cuMemPoolGetAccess)(CUmemAccess_flags *out, CUmemoryPool p, CUmemLo
     *out = p->access >> location->id & 1 ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_NONE;
     return CUDA_SUCCESS;
 }
+
+/* ---- by location (13.0): only devices have pools here */
+static CUresult by_location(const CUmemLocation *at, CUmemAllocationType type, struct device **d) {
+    if (!at || type != CU_MEM_ALLOCATION_TYPE_PINNED) return CUDA_ERROR_INVALID_VALUE;
+    if (at->type != CU_MEM_LOCATION_TYPE_DEVICE) return CUDA_ERROR_NOT_SUPPORTED;
+    *d = device_get(at->id);
+    return *d ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+
+CUresult DRV(cuMemGetDefaultMemPool)(CUmemoryPool *out, CUmemLocation *at, CUmemAllocationType type) {
+    struct device *d;
+    TRY(by_location(at, type, &d));
+    return DRV(cuDeviceGetDefaultMemPool)(out, d->ordinal);
+}
+
+CUresult DRV(cuMemGetMemPool)(CUmemoryPool *out, CUmemLocation *at, CUmemAllocationType type) {
+    struct device *d;
+    TRY(by_location(at, type, &d));
+    return DRV(cuDeviceGetMemPool)(out, d->ordinal);
+}
+
+CUresult DRV(cuMemSetMemPool)(CUmemLocation *at, CUmemAllocationType type, CUmemoryPool pool) {
+    struct device *d;
+    TRY(by_location(at, type, &d));
+    return DRV(cuDeviceSetMemPool)(d->ordinal, pool);
+}

@@ -83,7 +83,7 @@ static inline bool mutated(enum mutation m) { return __builtin_expect((opt.mutat
 /* ---- handles (object.c) */
 enum magic {
     DEAD_OBJECT = 0,
-    CONTEXT = 0x51300001, STREAM, EVENT, MODULE, LIBRARY, FUNCTION, GRAPH, GRAPH_NODE, GRAPH_EXEC, POOL, PHYSICAL, ARRAY, LINKER
+    CONTEXT = 0x51300001, STREAM, EVENT, MODULE, LIBRARY, FUNCTION, GRAPH, GRAPH_NODE, GRAPH_EXEC, POOL, PHYSICAL, ARRAY, USER_OBJECT, LINKER
 };
 struct object { uint32_t magic; struct object *next_free; };
 void *object_new(enum magic magic, size_t size);     /* zeroed */

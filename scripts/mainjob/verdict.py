@@ -25,7 +25,7 @@ def faults(plain, control, coppice, compare_text):
     if coppice.live is False:
         found.append("SIGUSR1 brought no statistics, or the server stopped answering after it")
     if compare_text:
-        allowed = equal_answers(plain, control) if control else len(plain.sequential)
+        allowed = equal_answers(plain, control or plain)
         equal = equal_answers(plain, coppice)
         if equal < allowed:
             found.append(f"{equal} of {len(plain.sequential)} answers equal with Coppice, {allowed} in the control: "

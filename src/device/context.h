@@ -7,6 +7,7 @@
  * nobody; debug builds compare it with the driver's answer. */
 #ifndef COPPICE_DEVICE_CONTEXT_H
 #define COPPICE_DEVICE_CONTEXT_H
+#include "device/demand.h"
 #include "device/driver.h"
 #include "device/shard.h"
 #include "stats/counters.h"
@@ -29,6 +30,7 @@ struct context {
     uint64_t capacity; /* bytes of the device */
     uint64_t pool_max; /* most bytes cached on the device */
     struct device_counters *counters;
+    struct demand demand;
     struct shard shard[SHARDS];
 };
 

@@ -31,6 +31,7 @@ CUresult device_alloc(CUdeviceptr *address, size_t size) {
         *address = cached;
         return CUDA_SUCCESS;
     }
+    if (pool_is_open(c) && size <= c->capacity) pool_make_room(c, size);
     CUresult answer = ask_driver(c, address, size);
     if (answer == CUDA_SUCCESS) pool_adopt(c, *address, size, size);
     return answer;
@@ -48,6 +49,7 @@ CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, s
             return CUDA_SUCCESS;
         }
     }
+    if (pool_is_open(c)) pool_make_room(c, (uint64_t)width * height);
     CUresult answer = driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
     if (device_made_room(answer)) answer = driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
     if (answer != CUDA_SUCCESS) return answer;

@@ -7,10 +7,10 @@
 
 enum {
     SAMPLE_EVERY = 1024,        /* one hit in so many is timed */
-    CLOSE_AFTER = 64,           /* frees into one epoch before a free closes it */
+    CLOSE_AFTER = 64,           /* frees of a shard between two looks at the epoch and the clock */
     WAIT_NS = 2000000           /* how long a request waits for pending memory that fits before it grows the pool */
 };
-static _Atomic uint32_t next_shard, frees_in_epoch;
+static _Atomic uint32_t next_shard;
 
 static inline struct shard *own_shard(struct context *c) {
     if (unlikely(thread_device.shard == 0)) thread_device.shard = 1 + atomic_fetch_add(&next_shard, 1) % SHARDS;
@@ -18,9 +18,13 @@ static inline struct shard *own_shard(struct context *c) {
 }
 static inline struct device_shard_counters *counts_of(struct context *c, struct shard *s) { return &c->counters->shard[s - c->shard]; }
 
-static inline void raise_live(struct device_counters *d, uint64_t bytes) {
-    uint64_t live = atomic_fetch_add_explicit(&d->live_bytes, bytes, memory_order_relaxed) + bytes;
-    if (unlikely(live > counter_get(&d->peak_live_bytes))) counter_raise(&d->peak_live_bytes, live);
+/* Only a new maximum of the present slot can be a new peak. */
+static inline void raise_live(struct context *c, uint64_t bytes) {
+    uint64_t live = atomic_fetch_add_explicit(&c->counters->live_bytes, bytes, memory_order_relaxed) + bytes;
+    if (unlikely(live > atomic_load_explicit(&c->demand.now, memory_order_relaxed))) {
+        demand_rises(&c->demand, live);
+        counter_raise(&c->counters->peak_live_bytes, live);
+    }
 }
 
 /* The block leaves the cache and is the program's; under the shard's lock. */
@@ -31,7 +35,7 @@ static inline uint64_t hand_out(struct context *c, struct shard *s, struct block
     atomic_store_explicit(&b->state, BLOCK_LIVE, memory_order_release);
     counter_bump(&n->allocs, 1), counter_bump(&n->hits, 1);
     if (unlikely(b->size != asked)) counter_add(&c->counters->rounding_bytes, b->size - asked);
-    raise_live(c->counters, asked);
+    raise_live(c, asked);
     return b->address;
 }
 
@@ -129,11 +133,11 @@ static uint64_t release(struct block *b) {
 }
 
 /* Oldest blocks of the shard leave until `bytes` have gone. */
-static uint64_t trim_shard(struct shard *s, uint64_t bytes) {
+static uint64_t trim_shard(struct shard *s, uint64_t bytes, bool only_ready) {
     uint64_t gone = 0;
     while (gone < bytes) {
         lock_take(&s->lock);
-        struct block *b = shard_take_oldest(s);
+        struct block *b = shard_take_oldest(s, only_ready);
         lock_release(&s->lock);
         if (!b) break;
         gone += release(b);
@@ -141,14 +145,37 @@ static uint64_t trim_shard(struct shard *s, uint64_t bytes) {
     return gone;
 }
 
-/* Keeps the device's cached bytes within its limit after a block of `size` bytes came in. */
-static COLD void enforce_limit(struct context *c, struct shard *own) {
-    uint64_t cached = context_cached_on(c->ordinal);
-    if (cached <= c->pool_max) return;
-    uint64_t excess = cached - c->pool_max;
-    counter_add(&c->counters->trims, 1);
-    uint64_t gone = trim_shard(own, excess);
-    for (unsigned i = 0; i < SHARDS && gone < excess; i++) gone += trim_shard(&c->shard[i], excess - gone);
+/* Gives the oldest cached blocks back until `excess` bytes have gone: ready ones, then those for which the driver's free
+ * has to wait, as the program's own would have; the thread's own first. */
+static void trim_context(struct context *c, uint64_t excess) {
+    uint64_t gone = 0;
+    unsigned own = (unsigned)(own_shard(c) - c->shard);
+    for (unsigned i = 0; i < 2 * SHARDS && gone < excess; i++)
+        gone += trim_shard(&c->shard[(own + i) % SHARDS], excess - gone, i < SHARDS);
+    if (gone > 0) counter_add(&c->counters->trims, 1);
+}
+
+/* After a block came in: cached bytes of the device within POOL_MAX, reserved bytes of the context within what demand
+ * is worth. */
+static COLD void enforce_limits(struct context *c) {
+    uint64_t cached = context_cached_on(c->ordinal), reserved = counter_get(&c->counters->reserved_bytes);
+    uint64_t keep = demand_keep(&c->demand, counter_get(&c->counters->live_bytes));
+    uint64_t excess = cached > c->pool_max ? cached - c->pool_max : 0;
+    if (reserved > keep && reserved - keep > excess) excess = reserved - keep;
+    if (excess > 0) trim_context(c, excess);
+}
+
+/* Every few dozen frees: closes the epoch, so that its events get old, and looks at the clock. */
+static COLD void now_and_then(struct context *c, bool pending) {
+    if (pending) fence_close();
+    demand_tick(&c->demand, counter_get(&c->counters->live_bytes), clock_ns());
+}
+
+void pool_make_room(struct context *c, uint64_t size) {
+    uint64_t live = counter_get(&c->counters->live_bytes), reserved = counter_get(&c->counters->reserved_bytes);
+    demand_tick(&c->demand, live, clock_ns());
+    uint64_t keep = demand_keep(&c->demand, live + size);
+    if (reserved + size > keep && reserved > live) trim_context(c, reserved + size - keep);
 }
 
 /* May this block be cached? Decided before it changes state. */
@@ -169,8 +196,8 @@ static COLD void synchronize(struct context *c) {
     if (foreign) driver.cuCtxPopCurrent_v2(&popped);
 }
 
-/* A free: find the block, tag it with its epoch, put it into the thread's shard. Every CLOSE_AFTER frees the epoch is
- * closed, so that its events get old; that is the only CUDA call of a free. */
+/* A free: find the block, tag it with its epoch, put it into the thread's shard, compare three sums with their limits.
+ * Every CLOSE_AFTER frees the epoch is closed; that is the only CUDA call of a free. */
 enum pool_verdict pool_give(uint64_t address) {
     struct block *b = block_find(address);
     if (unlikely(!b)) return POOL_FOREIGN;
@@ -186,12 +213,14 @@ enum pool_verdict pool_give(uint64_t address) {
     bool ready = fence_has_passed(b->epoch);
     shard_put(s, b, ready);
     counter_bump(&counts_of(c, s)->frees, 1);
+    bool now = counter_get(&counts_of(c, s)->frees) % CLOSE_AFTER == 0;
     if (unlikely(slack)) counter_add(&d->rounding_bytes, -slack);
     atomic_fetch_sub_explicit(&d->live_bytes, asked, memory_order_relaxed);
     lock_release(&s->lock);
     uint64_t cached = counter_get(&d->reserved_bytes) - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
-    if (unlikely(cached > c->pool_max || context_count() > 1)) enforce_limit(c, s);
-    if (!ready && atomic_fetch_add_explicit(&frees_in_epoch, 1, memory_order_relaxed) % CLOSE_AFTER == CLOSE_AFTER - 1) fence_close();
+    bool beyond = counter_get(&d->reserved_bytes) > atomic_load_explicit(&c->demand.keep, memory_order_relaxed);
+    if (unlikely(cached > c->pool_max || beyond || contexts[1])) enforce_limits(c);
+    if (unlikely(now)) now_and_then(c, !ready);
     return POOL_KEPT;
 }
 
@@ -204,7 +233,7 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
     uint64_t reserved = atomic_fetch_add_explicit(&d->reserved_bytes, size, memory_order_relaxed) + size;
     counter_raise(&d->peak_reserved_bytes, reserved);
     if (size != asked) counter_add(&d->rounding_bytes, size - asked);
-    raise_live(d, asked);
+    raise_live(c, asked);
     counter_add(&d->driver_allocs, 1), counter_add(&d->misses, 1);
     lock_take(&own_shard(c)->lock);
     counter_bump(&n->allocs, 1);
@@ -249,7 +278,7 @@ uint64_t pool_asked(uint64_t base) {
 static uint64_t flush_context(struct context *c) {
     uint64_t gone = 0;
     if (atomic_load(&c->gate) & GATE_CLOSED) return 0;
-    for (unsigned i = 0; i < SHARDS; i++) gone += trim_shard(&c->shard[i], UINT64_MAX);
+    for (unsigned i = 0; i < SHARDS; i++) gone += trim_shard(&c->shard[i], UINT64_MAX, false);
     if (gone > 0) counter_add(&c->counters->trims, 1);
     return gone;
 }
@@ -273,7 +302,7 @@ void pool_drop_context(struct context *c) {
     struct collection all = { .context = c };
     for (unsigned i = 0; i < SHARDS; i++) {
         lock_take(&c->shard[i].lock);
-        while (shard_take_oldest(&c->shard[i])) {}
+        while (shard_take_oldest(&c->shard[i], false)) {}
         lock_release(&c->shard[i].lock);
     }
     do {

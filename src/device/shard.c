@@ -91,8 +91,9 @@ struct block *shard_find_pending(struct shard *s, uint64_t asked) {
     return NULL;
 }
 
-struct block *shard_take_oldest(struct shard *s) {
+struct block *shard_take_oldest(struct shard *s, bool only_ready) {
     struct block *b = s->oldest;
+    while (b && only_ready && b->epoch) b = b->newer;
     if (!b) return NULL;
     age_unlink(s, b);
     if (b->epoch) pending_unlink(s, b);

@@ -40,6 +40,6 @@ void shard_settle(struct shard *s);
 struct block *shard_take(struct shard *s, uint64_t asked);
 /* The pending block that fits and has the earliest epoch; it stays. NULL when none fits. */
 struct block *shard_find_pending(struct shard *s, uint64_t asked);
-/* The oldest cached block leaves the shard; NULL when it is empty. */
-struct block *shard_take_oldest(struct shard *s);
+/* The oldest cached block leaves the shard, or only a ready one; NULL when there is none. */
+struct block *shard_take_oldest(struct shard *s, bool only_ready);
 #endif

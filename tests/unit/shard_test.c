@@ -68,6 +68,16 @@ START_TEST(a_pending_block_is_not_taken) {
 }
 END_TEST
 
+START_TEST(the_oldest_ready_block_is_found_behind_pending_ones) {
+    struct block *pending = block_of(4096, 50), *ready = block_of(8192, 0);
+    shard_put(&shard, pending, false);
+    shard_put(&shard, ready, true);
+    ck_assert_ptr_eq(shard_take_oldest(&shard, true), ready);
+    ck_assert_ptr_null(shard_take_oldest(&shard, true));
+    ck_assert_ptr_eq(shard_take_oldest(&shard, false), pending);
+}
+END_TEST
+
 START_TEST(random_use_agrees_with_a_model) {
     uint64_t bytes = 0, epoch = 11;
     unsigned inside = 0;
@@ -80,7 +90,7 @@ START_TEST(random_use_agrees_with_a_model) {
             shard_put(&shard, block_of(size, ready ? 0 : epoch), ready);
             bytes += size, inside++;
         } else if (rand() % 4 == 0) {
-            struct block *b = shard_take_oldest(&shard);
+            struct block *b = shard_take_oldest(&shard, false);
             ck_assert_int_eq(b != NULL, inside > 0);
             if (b) bytes -= b->size, inside--;
         } else {
@@ -95,7 +105,7 @@ START_TEST(random_use_agrees_with_a_model) {
         if (rand() % 16 == 0) atomic_store(&fence_clock.passed, epoch - (uint64_t)(rand() % 3));
         ck_assert_uint_eq(shard.cached, bytes);
     }
-    while (shard_take_oldest(&shard)) inside--;
+    while (shard_take_oldest(&shard, false)) inside--;
     ck_assert_uint_eq(inside, 0);
     ck_assert_uint_eq(shard.cached, 0);
     ck_assert_ptr_null(shard.pending_first);
@@ -111,6 +121,7 @@ int main(void) {
     tcase_add_test(cases, the_best_fit_is_taken);
     tcase_add_test(cases, a_block_that_wastes_more_is_left);
     tcase_add_test(cases, a_pending_block_is_not_taken);
+    tcase_add_test(cases, the_oldest_ready_block_is_found_behind_pending_ones);
     tcase_add_test(cases, random_use_agrees_with_a_model);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

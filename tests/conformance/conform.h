@@ -66,6 +66,7 @@ const char *conform_error(CUresult result);
 CUcontext begin(void);                   /* initialise, primary context of device 0 current; skips without a device */
 bool simulated(void);
 void only_simulated(void);               /* skips on real hardware */
+bool direct(void);                       /* no layer above the driver that keeps freed memory */
 void only_direct(void);                  /* skips under a layer that keeps freed memory */
 
 /* A stream that does nothing further until the gate is opened. */

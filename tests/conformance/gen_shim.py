@@ -16,4 +16,6 @@ with open(sys.argv[2], 'w') as f:
         params = split_params(params)
         args = ', '.join(argument(p) for p in params)
         f.write(f'CUresult {name}({", ".join(params) or "void"}) {{\n    static __typeof__({name}) *real_;\n'
-                f'    if (!real_) real_ = (__typeof__(real_))conform_driver("{name}");\n    return real_ ? real_({args}) : CUDA_ERROR_NOT_FOUND;\n}}\n')
+                f'    __typeof__(real_) f_ = __atomic_load_n(&real_, __ATOMIC_RELAXED);\n'
+                f'    if (!f_) __atomic_store_n(&real_, f_ = (__typeof__(f_))conform_driver("{name}"), __ATOMIC_RELAXED);\n'
+                f'    return f_ ? f_({args}) : CUDA_ERROR_NOT_FOUND;\n}}\n')

@@ -166,7 +166,7 @@ BEHAVIOUR(wait_value_holds_the_stream, MEMOP) {
     OK(cuLaunchHostFunc(s, set_flag, (void *)&flag));
     nap(20);
     CHECK(flag == 0);
-    *(volatile unsigned *)word = 4;
+    __atomic_store_n(word, 4, __ATOMIC_RELEASE);
     OK(cuStreamSynchronize(s));
     CHECK(flag == 1);
 }

@@ -167,7 +167,7 @@ struct block *slab_find(uintptr_t entry, CUdeviceptr p) {
     struct slab *s = slab_at(entry);
     size_t i = (p - s->base) / s->slot;
     struct block *b = i < s->count ? s->block[i] : NULL;
-    return b && p < b->base + b->size ? b : NULL;
+    return b && p < b->base + b->extent ? b : NULL;
 }
 
 

@@ -80,7 +80,7 @@ static CUresult open_foreign(const struct memory_handle *h, CUcontext c, struct 
         return result;
     }
     struct block *b = block_new();
-    *b = (struct block){ .base = at + lead, .size = h->size, .span = span - lead, .kind = BLOCK_IPC, .device = c->device, .context = c,
+    *b = (struct block){ .base = at + lead, .size = h->size, .span = span - lead, .extent = h->size, .kind = BLOCK_IPC, .device = c->device, .context = c,
                          .id = fresh_id(), .readable = true, .writable = true, .shared_id = h->id };
     space_publish(b);
     struct opened *o = malloc(sizeof *o);

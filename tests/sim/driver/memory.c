@@ -73,6 +73,7 @@ CUresult block_allocate(struct device *d, CUcontext c, size_t size, enum block_k
     bool placed = block_place(b, size) || (limbo_sweep() && block_place(b, size));
     if (placed) {
         b->id = fresh_id();
+        b->extent = kind == BLOCK_ASYNC ? b->span : size;
         block_list(b);
     } else block_recycle(b);
     pthread_mutex_unlock(&memory_lock);

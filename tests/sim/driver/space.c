@@ -56,7 +56,7 @@ struct block *space_find(CUdeviceptr p) {
     uintptr_t entry = table[page_of(p)];
     if (entry & 1) return slab_find(entry, p);
     struct block *b = (struct block *)entry;
-    return b && p < b->base + b->size ? b : NULL;
+    return b && p < b->base + b->extent ? b : NULL;
 }
 
 void *space_touch(CUdeviceptr pointer, size_t size, bool write) {
@@ -68,7 +68,7 @@ void *space_touch(CUdeviceptr pointer, size_t size, bool write) {
         fine = b && (b->kind != BLOCK_MAPPING || (write ? b->writable : b->readable) || mutated(MUTATION_access_before_set));
         if (!fine) break;
         if (write) b->dirty = true;
-        p = b->base + b->size;
+        p = b->base + b->extent;
     }
     pthread_mutex_unlock(&memory_lock);
     return fine ? alias(pointer) : NULL;

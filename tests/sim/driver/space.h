@@ -18,6 +18,8 @@ struct block {
     struct block *next, *prev;           /* its context's list; `next` also links free descriptors */
     CUdeviceptr base;
     size_t size, span;
+    size_t extent;                       /* what may be touched: size; stream-ordered blocks: span, since the next user of a block
+                                            is known before the work of the last has run */
     u64 reserved;                        /* charged to the capacity; 0 where somebody else pays */
     enum block_kind kind;
     struct device *device;

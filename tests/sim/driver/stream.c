@@ -79,7 +79,8 @@ CUstream stream_make(CUcontext context, unsigned flags, int priority) {
     s->flags = flags;
     s->priority = priority;
     s->id = atomic_fetch_add(&next_stream_id, 1);
-    if (opt.seed) s->random = (opt.seed + s->id) * 0x9e3779b97f4a7c15ull | 1;
+    s->explored = opt.seed != 0;
+    if (s->explored) s->random = (opt.seed + s->id) * 0x9e3779b97f4a7c15ull | 1;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
     pthread_cond_init(&s->progress, NULL);
@@ -105,7 +106,7 @@ void stream_wait(CUstream s, u64 sequence) {
 
 /* The schedule explorer: now and then a stream dawdles. The delays depend on the seed and the stream only. */
 static void stream_dawdle(CUstream s) {
-    if (!s->random) return;
+    if (!s->explored) return;
     s->random ^= s->random << 13, s->random ^= s->random >> 7, s->random ^= s->random << 17;
     unsigned roll = (unsigned)(s->random >> 33);
     if (roll % 4 == 0) return;
@@ -200,7 +201,7 @@ u64 stream_submit(CUstream s, struct operation *o, int how) {
     order_among_streams(s, o);
     pthread_mutex_lock(&s->lock);
     u64 sequence = o->sequence = ++s->submitted;
-    bool now = how == SUBMIT_INLINE_IF_IDLE && !s->random && !s->head && !s->running && all_passed(o);
+    bool now = how == SUBMIT_INLINE_IF_IDLE && !s->explored && !s->head && !s->running && all_passed(o);
     if (now) {
         s->running = true;
     } else {

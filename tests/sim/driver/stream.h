@@ -51,7 +51,8 @@ struct CUstream_st {
     u64 submitted;
     _Atomic u64 completed;
     int waiters;
-    u64 random;                          /* the schedule explorer's state; 0: off */
+    bool explored;                       /* the schedule explorer delays it, with this state: */
+    u64 random;
     struct capture *capture;             /* guarded by the capture lock (capture.c) */
     struct capture_tail *tails;
     int synchronization_policy;

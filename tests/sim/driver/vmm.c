@@ -175,7 +175,7 @@ CUresult DRV(cuMemMap)(CUdeviceptr at, size_t size, size_t offset, CUmemGenericA
     }
     if (result == CUDA_SUCCESS) {
         struct block *b = block_new();
-        *b = (struct block){ .base = at, .size = size, .span = size, .kind = BLOCK_MAPPING, .device = p->device, .owner = p, .id = fresh_id() };
+        *b = (struct block){ .base = at, .size = size, .span = size, .extent = size, .kind = BLOCK_MAPPING, .device = p->device, .owner = p, .id = fresh_id() };
         p->mappings++;
         space_publish(b);
     }

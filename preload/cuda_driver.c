@@ -9,6 +9,7 @@
 #include "base/start.h"
 #include "device/fence.h"
 #include "device/work.h"
+#include "heap/clear.h"
 #include "preload/symbol_lookup.h"
 #include "stats/counters.h"
 #include <dlfcn.h>
@@ -180,6 +181,24 @@ EXPORT CUresult cuMemGetInfo_v2(size_t *available, size_t *total) {
 EXPORT CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address) {
     __typeof__(&cuMemGetAddressRange_v2) real = REAL(cuMemGetAddressRange_v2);
     return IN_FORCE() ? device_address_range(base, size, address) : real(base, size, address);
+}
+
+/* --- host memory that the device will write into: the heap must not take its pages away */
+#define REGISTER_HOOK(name) \
+    EXPORT CUresult name(void *p, size_t size, unsigned flags) { \
+        __typeof__(&name) real = REAL(name); \
+        heap_pins_add(1); \
+        CUresult answer = real(p, size, flags); \
+        if (answer != CUDA_SUCCESS) heap_pins_add(-1); \
+        return answer; \
+    }
+REGISTER_HOOK(cuMemHostRegister)
+REGISTER_HOOK(cuMemHostRegister_v2)
+
+EXPORT CUresult cuMemHostUnregister(void *p) {
+    CUresult answer = REAL(cuMemHostUnregister)(p);
+    if (answer == CUDA_SUCCESS) heap_pins_add(-1);
+    return answer;
 }
 
 /* --- identity: once shown, a block is never reused */

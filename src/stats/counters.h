@@ -48,6 +48,7 @@ struct thread_counters {
     X(resident_bytes, "bytes", "the process's resident memory, as of the last refresh") \
     X(peak_resident_bytes, "bytes", "the highest resident memory seen") \
     X(foreign_frees, "calls", "pointers of another heap that were passed on to it") \
+    X(cleared_bytes, "bytes", "cleared by giving pages back instead of writing zeros") \
     X(bootstrap_bytes, "bytes", "served from the bootstrap arena before the heap was up") \
     X(published_ns, "ns", "CLOCK_MONOTONIC of the last refresh")
 

@@ -1,0 +1,54 @@
+/* libc_memory.c: memset and its relatives, so that large clears of our own heap give pages back (src/heap/clear.h).
+ * A small or foreign call costs a compare and the jump: the real function is called in tail position. explicit_bzero is
+ * not hooked: it really overwrites. ioctl is watched for the one request that forbids clearing in place. */
+#include "base/start.h"
+#include "heap/clear.h"
+#include "heap/heap.h"
+#include "next.h"
+#include <linux/userfaultfd.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+/* Before next_resolve: other libraries' constructors. Volatile, or the compiler would call memset. */
+static void *fill_slowly(void *p, int value, size_t length) {
+    for (volatile char *at = p; length > 0; length--) *at++ = (char)value;
+    return p;
+}
+
+static inline void *fill(void *p, int value, size_t length) { return (likely(next.memset != NULL) ? next.memset : fill_slowly)(p, value, length); }
+
+static COLD void *clear_large(void *p, size_t length, const void *site) {
+    if (coppice_on() && heap_owns(p) && heap_clear(p, length, site, next.memset ? next.memset : fill_slowly)) return p;
+    return fill(p, 0, length);
+}
+
+EXPORT void *memset(void *p, int value, size_t length) {
+    if (unlikely(length >= HEAP_CLEAR_LEAST) && (unsigned char)value == 0) return clear_large(p, length, __builtin_return_address(0));
+    return fill(p, value, length);
+}
+
+EXPORT void bzero(void *p, size_t length) {
+    if (unlikely(length >= HEAP_CLEAR_LEAST)) clear_large(p, length, __builtin_return_address(0));
+    else fill(p, 0, length);
+}
+
+/* The fortified memset: the room is checked by the real one, which ends the program as it would without us. */
+void *__memset_chk(void *p, int value, size_t length, size_t room);
+EXPORT void *__memset_chk(void *p, int value, size_t length, size_t room) {
+    if (unlikely(length > room)) return next.__memset_chk ? next.__memset_chk(p, value, length, room) : p;
+    if (unlikely(length >= HEAP_CLEAR_LEAST) && (unsigned char)value == 0) return clear_large(p, length, __builtin_return_address(0));
+    return fill(p, value, length);
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...) {
+    va_list rest;
+    va_start(rest, request);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    if (unlikely(request == UFFDIO_REGISTER)) heap_clear_forbid();
+    return likely(next.ioctl != NULL) ? next.ioctl(fd, request, argument) : (int)syscall(SYS_ioctl, fd, request, argument);
+}

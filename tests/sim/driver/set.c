@@ -131,7 +131,7 @@ int set_reap(struct set *set) {
     int dead = 0;
     for (int s = 0; s < SET_SLOTS; s++) {
         struct set_slot *slot = &set->slot[s];
-        if (!slot->pid || slot_alive(slot)) continue;
+        if (!slot->pid || slot->pid == (uint32_t)getpid() || slot_alive(slot)) continue;
         for (int n = 0; n < SET_NAMES; n++) {
             set->past_calls[n] += atomic_exchange_explicit(&slot->calls[n], 0, memory_order_relaxed);
             set->past_wrong[n] += atomic_exchange_explicit(&slot->wrong[n], 0, memory_order_relaxed);

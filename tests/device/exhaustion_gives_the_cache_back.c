@@ -1,4 +1,5 @@
-// env: SIM_CAPACITY=1G COPPICE_POOL_MAX=1G
+// env: SIM_CAPACITY=1G
+// env: COPPICE_POOL_MAX=1G
 /* Out of memory reaches the program only after everything cached was given back, whoever asks: the pool's own
  * allocation, one that is passed through, and a request that can never be met (which fails at once). */
 #include "cuda_test.h"

@@ -1,4 +1,5 @@
-// env: SIM_CAPACITY=2G COPPICE_POOL_MAX=256M
+// env: SIM_CAPACITY=2G
+// env: COPPICE_POOL_MAX=256M
 /* Threads with streams of their own take blocks, fill them, free them without waiting and now and then look whether a
  * block that they hold still has its bytes. The simulated device runs its streams at random speeds (SIM_SEED): memory
  * that is handed out too early shows as a wrong byte within a second. At the end our peak of reserved bytes is the one

@@ -3,6 +3,11 @@
 /* Out of memory reaches the program only after everything cached was given back, whoever asks: the pool's own
  * allocation, one that is passed through, and a request that can never be met (which fails at once). */
 #include "cuda_test.h"
+static CUdeviceptr managed(size_t size) {
+    CUdeviceptr p = 0;
+    OK(p_cuMemAllocManaged(&p, size, CU_MEM_ATTACH_GLOBAL));
+    return p;
+}
 int main(void) {
     start();
     need_simulator();
@@ -12,12 +17,14 @@ int main(void) {
     CHECK(truth().live == 800u << 20);
     EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&big, (size_t)3 << 30));
     CHECK(truth().live == 800u << 20, "a request beyond the device emptied the cache");
-    big = take(700 << 20);
-    CHECK(truth().live == 700u << 20);
-    CHECK(stat_number("oom_recoveries") == 1 && stat_number("cached_bytes") == 0);
+    CUdeviceptr other = managed(400 << 20);
+    CHECK(truth().live == 400u << 20 && stat_number("cached_bytes") == 0, "a call that is passed through found no room");
+    give(take(500 << 20));
+    CHECK(truth().live == 900u << 20);
+    big = take(300 << 20);
+    CHECK(truth().live == 700u << 20 && stat_number("oom_recoveries") == 1);
     EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&p[0], 600 << 20));
-    give(big);
-    OK(p_cuMemAllocManaged(&big, 600 << 20, CU_MEM_ATTACH_GLOBAL));
-    give(big);
+    give(big), give(other);
+    CHECK(stat_number("live_bytes") == 0);
     return 0;
 }

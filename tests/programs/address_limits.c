@@ -30,8 +30,19 @@ static void limited_from_the_start(char **arguments) {
     CHECK(!"exec");
 }
 
+static size_t address_space(void) {
+    size_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    CHECK(f && fscanf(f, "%zu", &pages) == 1);
+    fclose(f);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
 static void locked(void) {
-    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) { /* as without us: too little may be locked here */
+    CHECK(address_space() > (size_t)8 << 30);
+    int error = mlockall(MCL_CURRENT | MCL_FUTURE);
+    CHECK(address_space() < (size_t)1 << 30); /* what the kernel counted */
+    if (error) { /* as without us: too little may be locked here */
         CHECK(errno == ENOMEM || errno == EPERM);
         return;
     }

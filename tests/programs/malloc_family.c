@@ -61,11 +61,17 @@ static void errors(void) {
     errno = 0;
     fails(realloc(q, huge));
     CHECK(strcmp(q, "kept") == 0);
-    errno = 77;
     free(q), free(NULL);
-    q = malloc(3 << 20), free(q);
-    CHECK(errno == 77);
-    CHECK(realloc(malloc(10), 0) == NULL && malloc_usable_size(NULL) == 0);
+    void *many[200];
+    for (int i = 0; i < 200; i++) many[i] = malloc((size_t)(i % 7 ? 100 : 3 << 20));
+    for (int i = 0; i < 200; i++) {
+        errno = 77;
+        free(many[i]);
+        CHECK(errno == 77);
+    }
+    size_t before = mallinfo2().uordblks;
+    for (int i = 0; i < 100; i++) CHECK(realloc(malloc(1 << 20), 0) == NULL);
+    CHECK(mallinfo2().uordblks < before + (2 << 20) && malloc_usable_size(NULL) == 0);
     void *a = malloc(0), *b = malloc(0);
     CHECK(a && b && a != b);
     free(a), free(b);

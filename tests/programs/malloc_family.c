@@ -63,7 +63,7 @@ static void errors(void) {
     CHECK(strcmp(q, "kept") == 0);
     free(q), free(NULL);
     void *many[200];
-    for (int i = 0; i < 200; i++) many[i] = malloc((size_t)(i % 7 ? 100 : 3 << 20));
+    for (int i = 0; i < 200; i++) many[i] = malloc((size_t)(i > 7 ? 100 : 3 << 20));
     for (int i = 0; i < 200; i++) {
         errno = 77;
         free(many[i]);

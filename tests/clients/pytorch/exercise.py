@@ -3,7 +3,9 @@
 Only facts that must be the same with and without a memory layer are printed: statuses, counts, bytes that PyTorch itself
 accounts for, and data that was moved by copies. Numbers that a kernel computed are not: simulated kernels do not compute.
 Usage: exercise.py [SCENARIO...]; all of them by default."""
-import gc, json, os, sys, traceback
+import gc, os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import simulated
 import torch
 import torch.multiprocessing as mp
 
@@ -216,19 +218,5 @@ def decode_loop():
 SCENARIOS = [device_facts, streams, events, pinned, graphs, ipc, out_of_memory, memory_stats, mem_get_info, training_step, decode_loop]
 
 
-def main(names):
-    failed = 0
-    for scenario in SCENARIOS:
-        if names and scenario.__name__ not in names:
-            continue
-        try:
-            facts = scenario()
-        except Exception as error:  # a scenario that fails says so and the rest still run
-            traceback.print_exc()
-            facts, failed = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}, failed + 1
-        print(json.dumps({scenario.__name__: facts}), flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(simulated.scenarios(SCENARIOS, sys.argv[1:]))

@@ -61,7 +61,7 @@ static int visible_entry(const char *text, size_t n, int physical_count) {
     return found;
 }
 
-/* Indices and UUID prefixes; what follows the first bad entry does not count, and a repeated entry means no device at all. */
+/* Indices and UUID prefixes; what follows the first bad or repeated entry does not count. */
 static void choose_visible(int physical_count) {
     const char *list = getenv("CUDA_VISIBLE_DEVICES");
     device_count = 0;
@@ -92,7 +92,7 @@ CUresult devices_init(void) {
     }
     set_lock(sim_set);
     int others = 0;
-    for (int s = 0; s < SET_SLOTS; s++) others += s != sim_slot && sim_set->slot[s].pid != 0;
+    for (int s = 0; s < (int)sim_set->slots_used; s++) others += s != sim_slot && sim_set->slot[s].pid != 0;
     if (!others) {                       /* the first process decides what the devices are */
         sim_set->devices = (uint32_t)opt.devices;
         for (int d = 0; d < SET_DEVICES; d++) sim_set->capacity[d] = opt.capacity;

@@ -231,8 +231,9 @@ u64 shared_make(struct device *d, u64 inode, u64 offset, u64 live, u64 reserved,
     u64 id = 0;
     set_lock(sim_set);
     struct set_object *o = set_object_find(sim_set, inode, offset);
-    for (int i = 0; i < SET_OBJECTS && !o; i++)
+    for (uint32_t i = 0; i < sim_set->objects_used && !o; i++)
         if (!sim_set->object[i].used) o = &sim_set->object[i];
+    if (!o && sim_set->objects_used < SET_OBJECTS) o = &sim_set->object[sim_set->objects_used++];
     if (o) {
         id = sim_set->next_id++;
         *o = (struct set_object){ .used = 1, .device = (uint32_t)d->physical, .id = id, .live = live, .reserved = reserved,

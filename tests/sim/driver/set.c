@@ -1,6 +1,7 @@
 /* set.c: the shared file of a device set: who is alive, who holds what. The nouns are in set.h. */
 #define _GNU_SOURCE
 #include "set.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 uint64_t process_start_time(int pid) {
@@ -27,15 +29,19 @@ uint64_t process_start_time(int pid) {
     return p ? strtoull(p + 1, NULL, 10) : 0;
 }
 
-static void set_path(char *out, size_t size, const char *name) {
+static const char *set_dir(void) {
     const char *dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR");
+    return dir && *dir ? dir : "/tmp";
+}
+
+static void set_path(char *out, size_t size, const char *name) {
     char clean[128];
     size_t n = 0;
     if (!name || !*name) name = getenv("SIM_DEVICE_NAME");
     if (!name || !*name) name = "default";
     for (const char *p = name; *p && n < sizeof clean - 1; p++) clean[n++] = *p == '/' ? '_' : *p;
     clean[n] = 0;
-    snprintf(out, size, "%s/simulated-gpu-%u-v%d-%s", dir && *dir ? dir : "/tmp", (unsigned)getuid(), SET_VERSION, clean);
+    snprintf(out, size, "%s/simulated-gpu-%u-v%d-%s", set_dir(), (unsigned)getuid(), SET_VERSION, clean);
 }
 
 static void set_initialise(struct set *set, uint64_t capacity, int devices) {
@@ -52,28 +58,77 @@ static void set_initialise(struct set *set, uint64_t capacity, int devices) {
     set->magic = SET_MAGIC;
 }
 
+/* A file may have been removed between our opening and locking it: then it is opened anew. */
+static int open_locked(const char *path, bool create, struct stat *st) {
+    for (;;) {
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0600);
+        if (fd < 0) return -1;
+        while (flock(fd, LOCK_EX) != 0 && errno == EINTR) {}
+        if (fstat(fd, st) == 0 && st->st_nlink > 0) return fd;
+        close(fd);
+    }
+}
+
+static struct set *map_file(int fd, const struct stat *st, bool create) {
+    bool big = st->st_size >= (off_t)sizeof(struct set);
+    if (st->st_uid != getuid() || (!big && (!create || ftruncate(fd, sizeof(struct set)) != 0))) return NULL;
+    struct set *set = mmap(NULL, sizeof *set, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return set == MAP_FAILED ? NULL : set;
+}
+
+static bool nobody_left(struct set *set) {
+    bool used = false;
+    set_lock(set);
+    set_reap(set);
+    for (int s = 0; s < (int)set->slots_used; s++) used |= set->slot[s].pid != 0;
+    set_unlock(set);
+    return !used;
+}
+
+static bool remove_unused(const char *path, int fd, const struct stat *st) {
+    struct set *set = map_file(fd, st, false);
+    bool gone = (!set || set->magic != SET_MAGIC || nobody_left(set)) && unlink(path) == 0;
+    if (set) munmap(set, sizeof *set);
+    return gone;
+}
+
+/* Sets that nobody has used for an hour go when a new one is made. */
+static void sweep_old_sets(void) {
+    char prefix[64], path[512];
+    int budget = 16, length = snprintf(prefix, sizeof prefix, "simulated-gpu-%u-", (unsigned)getuid());
+    DIR *dir = opendir(set_dir());
+    for (struct dirent *e; dir && budget > 0 && (e = readdir(dir));) {
+        struct stat st;
+        if (strncmp(e->d_name, prefix, (size_t)length) != 0) continue;
+        snprintf(path, sizeof path, "%s/%s", set_dir(), e->d_name);
+        if (stat(path, &st) != 0 || time(NULL) - st.st_mtime < 3600) continue;
+        int fd = open_locked(path, false, &st);
+        if (fd < 0) continue;
+        remove_unused(path, fd, &st);
+        flock(fd, LOCK_UN);
+        close(fd);
+        budget--;
+    }
+    if (dir) closedir(dir);
+}
+
 struct set *set_open(const char *name, bool create, uint64_t capacity, int devices) {
     char path[256];
-    set_path(path, sizeof path, name);
-    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | (create ? O_CREAT : 0), 0600);
-    if (fd < 0) return NULL;
-    while (flock(fd, LOCK_EX) != 0 && errno == EINTR) {}
     struct stat st;
-    struct set *set = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && st.st_uid == getuid() && (st.st_size >= (off_t)sizeof *set ||
-            (create && ftruncate(fd, sizeof *set) == 0)))
-        set = mmap(NULL, sizeof *set, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (set == MAP_FAILED) {
-        close(fd);
-        return NULL;
-    }
-    if (set->magic != SET_MAGIC && create) set_initialise(set, capacity, devices);
-    flock(fd, LOCK_UN);                  /* closing does not: the mapping keeps the open file */
+    set_path(path, sizeof path, name);
+    int fd = open_locked(path, create, &st);
+    if (fd < 0) return NULL;
+    struct set *set = map_file(fd, &st, create);
+    bool fresh = set && set->magic != SET_MAGIC && create;
+    if (fresh) set_initialise(set, capacity, devices);
+    if (create) futimens(fd, NULL);      /* in use now: see sweep_old_sets */
+    flock(fd, LOCK_UN);                  /* the mapping keeps the open file, so closing would not unlock */
     close(fd);
-    if (set->magic != SET_MAGIC) {
+    if (fresh) sweep_old_sets();
+    if (set && set->magic != SET_MAGIC) {
         munmap(set, sizeof *set);
+        set = NULL;
         errno = EINVAL;
-        return NULL;
     }
     return set;
 }
@@ -82,7 +137,7 @@ struct set *set_open(const char *name, bool create, uint64_t capacity, int devic
 static void set_recompute(struct set *set) {
     for (int d = 0; d < SET_DEVICES; d++) {
         uint64_t live = 0, reserved = 0;
-        for (int s = 0; s < SET_SLOTS; s++) {
+        for (int s = 0; s < (int)set->slots_used; s++) {
             live += set->slot[s].dev[d].live;
             reserved += set->slot[s].dev[d].reserved;
         }
@@ -108,7 +163,7 @@ static bool slot_alive(const struct set_slot *slot) {
 
 /* A dead process lets go of its objects; what others still hold is charged to one of them. */
 static void slot_let_go_of_objects(struct set *set, int s) {
-    for (int i = 0; i < SET_OBJECTS; i++) {
+    for (int i = 0; i < (int)set->objects_used; i++) {
         struct set_object *o = &set->object[i];
         if (!o->used) continue;
         o->holders &= ~(1ull << s);
@@ -129,7 +184,7 @@ static void slot_let_go_of_objects(struct set *set, int s) {
 
 int set_reap(struct set *set) {
     int dead = 0;
-    for (int s = 0; s < SET_SLOTS; s++) {
+    for (int s = 0; s < (int)set->slots_used; s++) {
         struct set_slot *slot = &set->slot[s];
         if (!slot->pid || slot->pid == (uint32_t)getpid() || slot_alive(slot)) continue;
         for (int n = 0; n < SET_NAMES; n++) {
@@ -149,8 +204,9 @@ int set_join(struct set *set) {
     int found = -1;
     set_lock(set);
     set_reap(set);
-    for (int s = 0; s < SET_SLOTS && found < 0; s++)
+    for (int s = 0; s < (int)set->slots_used && found < 0; s++)
         if (!set->slot[s].pid) found = s;
+    if (found < 0 && set->slots_used < SET_SLOTS) found = (int)set->slots_used++;
     if (found >= 0) {
         struct set_slot *slot = &set->slot[found];
         memset(slot, 0, sizeof *slot);
@@ -200,28 +256,25 @@ void set_uncharge(struct set *set, int me, int device, uint64_t live, uint64_t r
 }
 
 struct set_object *set_object_find(struct set *set, uint64_t inode, uint64_t offset) {
-    for (int i = 0; i < SET_OBJECTS; i++)
+    for (int i = 0; i < (int)set->objects_used; i++)
         if (set->object[i].used && set->object[i].inode == inode && set->object[i].offset == offset) return &set->object[i];
     return NULL;
 }
 
 struct set_object *set_object_by_id(struct set *set, uint64_t id) {
-    for (int i = 0; i < SET_OBJECTS; i++)
+    for (int i = 0; i < (int)set->objects_used; i++)
         if (set->object[i].used && set->object[i].id == id) return &set->object[i];
     return NULL;
 }
 
 bool set_remove(const char *name) {
     char path[256];
-    struct set *set = set_open(name, false, 0, 0);
-    if (!set) return false;
-    bool used = false;
-    set_lock(set);
-    set_reap(set);
-    for (int s = 0; s < SET_SLOTS; s++) used |= set->slot[s].pid != 0;
+    struct stat st;
     set_path(path, sizeof path, name);
-    if (!used) used = unlink(path) != 0;
-    set_unlock(set);
-    munmap(set, sizeof *set);
-    return !used;
+    int fd = open_locked(path, false, &st);
+    if (fd < 0) return false;
+    bool gone = remove_unused(path, fd, &st);
+    flock(fd, LOCK_UN);
+    close(fd);
+    return gone;
 }

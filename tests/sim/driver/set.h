@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SET_DEVICES = 8, SET_SLOTS = 64, SET_NAMES = 704, SET_OBJECTS = 8192, SET_EVENTS = 512, SET_VERSION = 3 };
+enum { SET_DEVICES = 8, SET_SLOTS = 64, SET_NAMES = 704, SET_OBJECTS = 8192, SET_EVENTS = 512, SET_VERSION = 4 };
 #define SET_MAGIC 0x436f70536d536574ull
 
 struct set_usage { uint64_t live, reserved, peak_live, peak_reserved, allocs, frees; };
@@ -47,6 +47,7 @@ struct set {
     uint64_t magic, version;
     pthread_mutex_t lock;
     uint32_t devices, names;
+    uint32_t slots_used, objects_used;   /* how many of each were ever used: what lies behind is never read, so never committed */
     uint64_t capacity[SET_DEVICES];
     struct set_usage dev[SET_DEVICES];
     uint64_t next_id;                    /* of objects and buffers; never repeats */

@@ -40,7 +40,7 @@ API bool simctl_device(const char *name, int pid, int device, struct simctl_devi
     struct set *set = enter(name);
     if (!set) return false;
     const struct set_usage *u = pid ? NULL : &set->dev[device];
-    for (int s = 0; s < SET_SLOTS && !u; s++)
+    for (int s = 0; s < (int)set->slots_used && !u; s++)
         if (set->slot[s].pid == (uint32_t)pid) u = &set->slot[s].dev[device];
     if (u) *out = (struct simctl_device){ set->capacity[device], u->live, u->reserved, u->peak_live, u->peak_reserved, u->allocs, u->frees };
     leave(set);
@@ -53,7 +53,7 @@ API bool simctl_reset_peaks(const char *name) {
     for (int d = 0; d < SET_DEVICES; d++) {
         set->dev[d].peak_live = set->dev[d].live;
         set->dev[d].peak_reserved = set->dev[d].reserved;
-        for (int s = 0; s < SET_SLOTS; s++) {
+        for (int s = 0; s < (int)set->slots_used; s++) {
             set->slot[s].dev[d].peak_live = set->slot[s].dev[d].live;
             set->slot[s].dev[d].peak_reserved = set->slot[s].dev[d].reserved;
         }
@@ -69,7 +69,7 @@ static uint64_t sum(const char *name, int pid, const char *function, bool wrong)
     for (uint32_t n = 0; n < set->names; n++) {
         if (function && strcmp(function, set->name[n]) != 0) continue;
         if (!pid) total += wrong ? set->past_wrong[n] : set->past_calls[n];
-        for (int s = 0; s < SET_SLOTS; s++)
+        for (int s = 0; s < (int)set->slots_used; s++)
             if (set->slot[s].pid && (!pid || set->slot[s].pid == (uint32_t)pid))
                 total += atomic_load(wrong ? &set->slot[s].wrong[n] : &set->slot[s].calls[n]);
     }
@@ -84,7 +84,7 @@ API int simctl_processes(const char *name, int *pids, int max) {
     int n = 0;
     struct set *set = enter(name);
     if (!set) return 0;
-    for (int s = 0; s < SET_SLOTS; s++)
+    for (int s = 0; s < (int)set->slots_used; s++)
         if (set->slot[s].pid) {
             if (n < max && pids) pids[n] = (int)set->slot[s].pid;
             n++;
@@ -102,13 +102,13 @@ API bool simctl_dump(const char *name, int fd) {
                 (unsigned long long)set->capacity[d], (unsigned long long)u->live, (unsigned long long)u->reserved,
                 (unsigned long long)u->peak_live, (unsigned long long)u->peak_reserved, (unsigned long long)u->allocs, (unsigned long long)u->frees);
     }
-    for (int s = 0; s < SET_SLOTS; s++)
+    for (int s = 0; s < (int)set->slots_used; s++)
         if (set->slot[s].pid)
             dprintf(fd, "process %u %s live %llu reserved %llu\n", set->slot[s].pid, set->slot[s].command,
                     (unsigned long long)set->slot[s].dev[0].live, (unsigned long long)set->slot[s].dev[0].reserved);
     for (uint32_t n = 0; n < set->names; n++) {
         uint64_t calls = set->past_calls[n], wrong = set->past_wrong[n];
-        for (int s = 0; s < SET_SLOTS; s++) calls += set->slot[s].calls[n], wrong += set->slot[s].wrong[n];
+        for (int s = 0; s < (int)set->slots_used; s++) calls += set->slot[s].calls[n], wrong += set->slot[s].wrong[n];
         if (calls) dprintf(fd, "calls %s %llu wrong %llu\n", set->name[n], (unsigned long long)calls, (unsigned long long)wrong);
     }
     leave(set);

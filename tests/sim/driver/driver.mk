@@ -3,7 +3,7 @@
 B ?= build
 SIM_DRIVER_DIR := tests/sim/driver
 SIM_DRIVER_OBJ := $(B)/obj/sim/driver
-SIM_DRIVER_SRC := $(filter-out $(SIM_DRIVER_DIR)/simctl.c $(SIM_DRIVER_DIR)/headers.c,$(wildcard $(SIM_DRIVER_DIR)/*.c))
+SIM_DRIVER_SRC := $(filter-out $(SIM_DRIVER_DIR)/simctl.c $(SIM_DRIVER_DIR)/headers.c $(SIM_DRIVER_DIR)/bench.c,$(wildcard $(SIM_DRIVER_DIR)/*.c))
 SIM_DRIVER_OBJECTS := $(SIM_DRIVER_SRC:$(SIM_DRIVER_DIR)/%.c=$(SIM_DRIVER_OBJ)/%.o) $(SIM_DRIVER_OBJ)/exports.o
 SIM_DRIVER_GEN := $(SIM_DRIVER_OBJ)/gen/stamp
 SIM_DRIVER_FLAGS := $(CFLAGS_BASE) -std=gnu11 -O2 -g -MMD -MP -fPIC -fvisibility=hidden -Wall -Wextra -Werror -Wno-deprecated-declarations -Wno-missing-prototypes -fno-strict-aliasing -pthread \
@@ -35,6 +35,15 @@ $(B)/sim/libcuda.so.1: $(SIM_DRIVER_OBJECTS)
 $(B)/sim/libcoppice-simctl.so: $(SIM_DRIVER_OBJ)/simctl.o $(SIM_DRIVER_OBJ)/set.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) -shared -pthread -Wl,-soname,libcoppice-simctl.so -Wl,-z,defs $^ -ldl -o $@.tmp && mv $@.tmp $@
+
+$(B)/sim/bench: $(SIM_DRIVER_DIR)/bench.c $(B)/sim/libcuda.so.1
+	$(Q)$(CC) -std=gnu11 -O2 -g -Wall -Wextra $(CUDA_INC) $< -o $@ $(B)/sim/libcuda.so.1
+
+.PHONY: sim-bench sim-coverage
+sim-bench: $(B)/sim/bench ## what a simulated call costs
+	$(Q)SIM_DEVICE_NAME=bench-$$$$ LD_LIBRARY_PATH=$(B)/sim $(B)/sim/bench
+sim-coverage: $(SIM_DRIVER_GEN) ## functions of cuda.h: implemented or declined
+	$(Q)cat $(SIM_DRIVER_OBJ)/gen/coverage.txt
 
 -include $(wildcard $(SIM_DRIVER_OBJ)/*.d)
 -include tests/conformance/conformance.mk

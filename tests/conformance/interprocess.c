@@ -159,3 +159,54 @@ BEHAVIOUR(a_killed_process_gives_its_memory_back, GUIDE) {
 }
 static void peer_takes_half(int s) { size_t f, t; begin(); OK(cuMemGetInfo(&f, &t)); alloc(f / 2); tell(s); await(s); }
 BEHAVIOUR(processes_share_the_capacity, MEM) { CUdeviceptr p; size_t f, t; int s = peer_start(peer_takes_half); await(s); begin(); OK(cuMemGetInfo(&f, &t)); CHECK(f < t / 10 * 6); WANT(cuMemAlloc(&p, t / 10 * 7), CUDA_ERROR_OUT_OF_MEMORY); tell(s); peer_finish(); OK(cuMemAlloc(&p, t / 10 * 7)); }
+
+/* ---- pools */
+static CUmemoryPool shareable_pool(void) {
+    CUmemoryPool m;
+    CUmemPoolProps props = { .allocType = CU_MEM_ALLOCATION_TYPE_PINNED, .handleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR };
+    props.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    OK(cuMemPoolCreate(&m, &props));
+    return m;
+}
+static void peer_imports_pool(int s) {
+    CUmemoryPool m;
+    CUmemPoolPtrExportData data;
+    CUdeviceptr p, q;
+    CUstream st;
+    begin();
+    int fd = receive_descriptor(s);
+    OK(cuMemPoolImportFromShareableHandle(&m, (void *)(intptr_t)fd, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
+    close(fd);
+    receive_bytes(s, &data, sizeof data);
+    OK(cuMemPoolImportPointer(&p, m, &data));
+    CHECK(read_word(p) == 0x4321);
+    OK(cuMemsetD32(p + 4, 0x8765, 1));
+    OK(cuStreamCreate(&st, CU_STREAM_NON_BLOCKING));
+    OK(cuCtxSynchronize());
+    FAILS(cuMemAllocFromPoolAsync(&q, 64, m, st));
+    OK(cuMemFreeAsync(p, st));
+    OK(cuStreamSynchronize(st));
+    tell(s);
+}
+BEHAVIOUR(pool_memory_is_shared, POOLS) {
+    CUmemPoolPtrExportData data;
+    CUdeviceptr p;
+    CUstream st;
+    int fd, s = peer_start(peer_imports_pool);
+    begin();
+    CUmemoryPool m = shareable_pool();
+    OK(cuStreamCreate(&st, CU_STREAM_NON_BLOCKING));
+    OK(cuMemAllocFromPoolAsync(&p, 1 << 20, m, st));
+    OK(cuMemsetD32Async(p, 0x4321, 1, st));
+    OK(cuStreamSynchronize(st));
+    OK(cuMemPoolExportToShareableHandle(&fd, m, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
+    send_descriptor(s, fd);
+    OK(cuMemPoolExportPointer(&data, p));
+    send_bytes(s, &data, sizeof data);
+    await(s);
+    CHECK(read_word(p + 4) == 0x8765);
+    OK(cuMemFreeAsync(p, st));
+    OK(cuStreamSynchronize(st));
+    peer_finish();
+}
+BEHAVIOUR(plain_pool_is_not_exported, POOLS) { int fd; CUmemoryPool m; begin(); CUmemPoolProps props = { .allocType = CU_MEM_ALLOCATION_TYPE_PINNED }; props.location.type = CU_MEM_LOCATION_TYPE_DEVICE; OK(cuMemPoolCreate(&m, &props)); FAILS(cuMemPoolExportToShareableHandle(&fd, m, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0)); }

@@ -39,10 +39,10 @@ $(B)/sim/libcoppice-simctl.so: $(SIM_DRIVER_OBJ)/simctl.o $(SIM_DRIVER_OBJ)/set.
 $(B)/sim/bench: $(SIM_DRIVER_DIR)/bench.c $(B)/sim/libcuda.so.1
 	$(Q)$(CC) -std=gnu11 -O2 -g -Wall -Wextra $(CUDA_INC) $< -o $@ $(B)/sim/libcuda.so.1
 
-.PHONY: sim-bench sim-coverage
+.PHONY: sim-bench sim-driver-coverage
 sim-bench: $(B)/sim/bench ## what a simulated call costs
 	$(Q)SIM_DEVICE_NAME=bench-$$$$ LD_LIBRARY_PATH=$(B)/sim $(B)/sim/bench
-sim-coverage: $(SIM_DRIVER_GEN) ## functions of cuda.h: implemented or declined
+sim-driver-coverage: $(SIM_DRIVER_GEN) ## functions of cuda.h: implemented or declined
 	$(Q)cat $(SIM_DRIVER_OBJ)/gen/coverage.txt
 
 -include $(wildcard $(SIM_DRIVER_OBJ)/*.d)

@@ -184,7 +184,7 @@ CUresult DRV(cuMemFree_v2)(CUdeviceptr pointer) {
     pthread_mutex_unlock(&memory_lock);
     if (!good && !b && mutated(MUTATION_double_free)) return CUDA_SUCCESS;
     if (!good) return CUDA_ERROR_INVALID_VALUE;
-    if (kind == BLOCK_ASYNC) return pool_free_now(pointer);
+    if (kind == BLOCK_ASYNC || kind == BLOCK_IMPORTED) return pool_free_now(pointer);
     if (kind == BLOCK_GRAPH) {
         if (atomic_load(&work_pending)) device_synchronize(b->device);   /* the launch that allocates it may be on its way */
         return graph_memory_free(pointer);

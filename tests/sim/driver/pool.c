@@ -6,6 +6,7 @@
 #include "vmm.h"
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct idle { struct idle *next; struct block *block; struct record *ready; CUstream stream; };
 
@@ -15,6 +16,8 @@ struct CUmemPoolHandle_st {
     struct device *device;
     CUmemPoolProps props;
     bool is_default, imported, destroyed;
+    int fd;                              /* imported: the exporter's arena */
+    u64 inode;
     int reuse_events, reuse_opportunistic, reuse_dependencies;
     u64 threshold, reserved, reserved_high, used, used_high;
     u64 access;                          /* bit set of devices */
@@ -36,6 +39,23 @@ static CUmemoryPool pool_make(struct device *d, const CUmemPoolProps *props) {
     all = p;
     pthread_mutex_unlock(&pool_lock);
     return p;
+}
+
+struct device *pool_exportable(CUmemoryPool p) {
+    return !p->imported && p->props.handleTypes & CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR ? p->device : NULL;
+}
+
+CUmemoryPool pool_make_imported(struct device *d, int fd, u64 inode) {
+    CUmemoryPool p = pool_make(d, NULL);
+    p->imported = true;
+    p->fd = fd;
+    p->inode = inode;
+    return p;
+}
+
+int pool_imported_file(CUmemoryPool p, u64 *inode) {
+    *inode = p->inode;
+    return p->imported ? p->fd : -1;
 }
 
 static CUmemoryPool pool_default(struct device *d) {
@@ -162,7 +182,7 @@ static void run_free(struct operation *o) {
 static struct block *pool_block(CUdeviceptr pointer) {
     pthread_mutex_lock(&memory_lock);
     struct block *b = in_window(pointer) ? space_find(pointer) : NULL;
-    bool good = b && b->base == pointer && b->kind == BLOCK_ASYNC;
+    bool good = b && b->base == pointer && (b->kind == BLOCK_ASYNC || b->kind == BLOCK_IMPORTED);
     pthread_mutex_unlock(&memory_lock);
     return good ? b : NULL;
 }
@@ -187,7 +207,15 @@ static struct record *record_nothing(void) {
     return r;
 }
 
+static void run_release_imported(struct operation *o) { imported_release(BODY(struct free_body, o)->block); }
+
 static CUresult pool_free_ordered(struct block *b, CUstream s) {
+    if (b->kind == BLOCK_IMPORTED) {
+        struct operation *o = operation_new(s->context, run_release_imported);
+        *BODY(struct free_body, o) = (struct free_body){ b, b->id };
+        stream_submit(s, o, SUBMIT_INLINE_IF_IDLE);
+        return CUDA_SUCCESS;
+    }
     pthread_mutex_lock(&pool_lock);
     for (struct idle *i = ((CUmemoryPool)b->owner)->idle; i; i = i->next)
         if (i->block == b) {
@@ -205,6 +233,10 @@ static CUresult pool_free_ordered(struct block *b, CUstream s) {
 CUresult pool_free_now(CUdeviceptr pointer) {
     struct block *b = pool_block(pointer);
     if (!b) return CUDA_ERROR_INVALID_VALUE;
+    if (b->kind == BLOCK_IMPORTED) {
+        imported_release(b);
+        return CUDA_SUCCESS;
+    }
     pthread_mutex_lock(&pool_lock);
     bool fresh = make_idle(b, NULL, record_nothing());
     if (fresh) b->readable = b->writable = false;
@@ -215,7 +247,7 @@ CUresult pool_free_now(CUdeviceptr pointer) {
 /* ---- the API */
 CUresult DRV(cuMemAllocFromPoolAsync)(CUdeviceptr *out, size_t size, CUmemoryPool pool, CUstream handle) {
     CUstream s;
-    if (!out || !is(pool, POOL)) return CUDA_ERROR_INVALID_VALUE;
+    if (!out || !is(pool, POOL) || pool->imported) return CUDA_ERROR_INVALID_VALUE;
     TRY(stream_resolve(handle, &s));
     if (!size) return CUDA_ERROR_INVALID_VALUE;
     bool captured;
@@ -278,6 +310,8 @@ CUresult DRV(cuMemPoolDestroy)(CUmemoryPool pool) {
     pool->destroyed = true;
     pool->threshold = 0;
     pool_trim(pool, 0);
+    if (pool->imported && pool->fd >= 0) close(pool->fd);
+    pool->fd = -1;
     if (pool->device->current_pool == pool) pool->device->current_pool = pool->device->default_pool;
     pthread_mutex_unlock(&pool_lock);
     return CUDA_SUCCESS;

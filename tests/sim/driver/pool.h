@@ -13,7 +13,15 @@ void pools_trim_idle(struct device *device);
 void pools_after_synchronization(void);
 void pools_drop_context(CUcontext context);
 CUmemoryPool pool_current(struct device *device);
+struct device *pool_exportable(CUmemoryPool pool);           /* NULL unless made with a shareable handle type */
+CUmemoryPool pool_make_imported(struct device *device, int fd, u64 inode);
+int pool_imported_file(CUmemoryPool pool, u64 *inode);       /* -1: not imported */
+void imported_release(struct block *block);
 CUresult graph_memory_free(CUdeviceptr pointer);
+struct device *pool_exportable(CUmemoryPool pool);           /* NULL unless made with a shareable handle type */
+CUmemoryPool pool_make_imported(struct device *device, int fd, u64 inode);
+int pool_imported_file(CUmemoryPool pool, u64 *inode);       /* -1: not imported */
+void imported_release(struct block *block);
 CUresult graph_memory_free_ordered(CUdeviceptr pointer, CUstream stream);
 extern _Atomic int pools_with_idle_memory;
 #endif

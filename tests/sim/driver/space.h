@@ -12,7 +12,7 @@
 #define SIM_SPACE_H
 #include "sim.h"
 
-enum block_kind { BLOCK_PLAIN, BLOCK_ASYNC, BLOCK_MAPPING, BLOCK_IPC, BLOCK_GRAPH };
+enum block_kind { BLOCK_PLAIN, BLOCK_ASYNC, BLOCK_MAPPING, BLOCK_IPC, BLOCK_GRAPH, BLOCK_IMPORTED };
 
 struct block {
     struct block *next, *prev;           /* its context's list; `next` also links free descriptors */

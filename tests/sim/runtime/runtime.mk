@@ -41,10 +41,12 @@ sim-coverage: $(B)/sim/coverage-cudart-13.txt $(B)/sim/coverage-cudart-12.txt ##
 # --- its tests: one source, each version's headers and library
 define RUNTIME_TEST_RULES
 $(B)/tests/sim/runtime_test_$(1): $(RT)/test/runtime_test.c $(B)/sim/libcudart.so.$(1)
-	$(Q)mkdir -p $$(@D) && $(CC) $$(RT_CFLAGS) $$(RT_INC_$(1)) $$< -o $$@ $(B)/sim/libcudart.so.$(1) -Wl,-rpath,'$$$$ORIGIN/../../sim' -lpthread
+	$(Q)mkdir -p $$(@D) && $(CC) $$(RT_CFLAGS) $$(RT_INC_$(1)) $$< -o $$@ $(B)/sim/libcudart.so.$(1) -Wl,-rpath,'$$$$ORIGIN/../../sim' -ldl -lpthread
 endef
 $(eval $(call RUNTIME_TEST_RULES,12))
 $(eval $(call RUNTIME_TEST_RULES,13))
+RT_TESTS := $(B)/tests/sim/runtime_test_12 $(B)/tests/sim/runtime_test_13
+unit: $(RT_TESTS)
 .PHONY: sim-runtime-test
-sim-runtime-test: $(B)/tests/sim/runtime_test_12 $(B)/tests/sim/runtime_test_13 ## the simulated runtime's own tests
+sim-runtime-test: $(RT_TESTS) ## the simulated runtime's own tests
 	$(Q)for t in $^; do echo "== $$t"; LD_LIBRARY_PATH=$(B)/sim SIM_DEVICE_NAME=runtime-test-$$$$ $$t || exit 1; done

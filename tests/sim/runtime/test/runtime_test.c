@@ -4,10 +4,12 @@
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 #include <cuda.h>
 #include <cuda_runtime_api.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "../../driver/simctl.h"
 #include "../nvcc_interface.h"
 
 static int failures;
@@ -387,6 +389,52 @@ static void a_reset_takes_allocations_and_the_device_works_again(void)
     a_registered_kernel_is_found_and_launched();
 }
 
+/* A twin that touches memory nobody has: on a real GPU a kernel would have to. Skipped where there is no simulator. */
+static typeof(simctl_touch) *touch;
+static void touch_nothing(const struct simctl_launch *launch) { (void)launch, (void)touch(64, 4, true); }
+
+static void a_fault_is_sticky_for_the_rest_of_the_process(void)
+{
+    void *library = dlopen("libcoppice-simctl.so", RTLD_NOW), *p, *pointer = NULL, *args[] = { &pointer };
+    typeof(simctl_register_twin) *set = library ? dlsym(library, "simctl_register_twin") : NULL;
+    touch = library ? dlsym(library, "simctl_touch") : NULL;
+    if (!set || !touch || !set("empty", touch_nothing))
+        return;
+    EXPECT_OK(cudaLaunchKernel((const void *)host_kernel, (dim3){ 1, 1, 1 }, (dim3){ 1, 1, 1 }, args, 0, NULL));
+    EXPECT_CODE(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
+    EXPECT_CODE(cudaMalloc(&p, 16), cudaErrorIllegalAddress);
+    EXPECT_CODE(cudaGetLastError(), cudaErrorIllegalAddress);
+    EXPECT_CODE(cudaGetLastError(), cudaErrorIllegalAddress);
+}
+
+static void *allocate_after_reset(void *out)
+{
+    void *p;
+    cudaError_t e = cudaMalloc(&p, 4096);
+    *(cudaError_t *)out = e ? e : cudaFree(p);
+    return NULL;
+}
+static pthread_barrier_t turn;
+static void *bound_before(void *out)
+{
+    cudaSetDevice(0);
+    pthread_barrier_wait(&turn);         /* bound to the context that is about to be reset */
+    pthread_barrier_wait(&turn);
+    return allocate_after_reset(out);
+}
+static void a_reset_reaches_threads_that_were_bound_before(void)
+{
+    pthread_t thread;
+    cudaError_t result = cudaErrorUnknown;
+    pthread_barrier_init(&turn, NULL, 2);
+    pthread_create(&thread, NULL, bound_before, &result);
+    pthread_barrier_wait(&turn);
+    EXPECT_OK(cudaDeviceReset());
+    pthread_barrier_wait(&turn);
+    pthread_join(thread, NULL);
+    EXPECT_CODE(result, cudaSuccess);
+}
+
 static void what_is_not_simulated_is_declined(void)
 {
     cudaTextureObject_t texture;
@@ -430,7 +478,9 @@ int main(void)
     RUN(pools_allocate_in_stream_order);
     RUN(the_version_picks_the_drivers_abi);
     RUN(a_reset_takes_allocations_and_the_device_works_again);
+    RUN(a_reset_reaches_threads_that_were_bound_before);
     RUN(what_is_not_simulated_is_declined);
     RUN(the_threads_default_stream_is_its_own);
+    RUN(a_fault_is_sticky_for_the_rest_of_the_process); /* last: nothing works after it */
     return failures != 0;
 }

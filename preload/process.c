@@ -159,6 +159,7 @@ __attribute__((constructor)) static void begin(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     at_quick_exit(farewell);
     signals_start();
+    service_chore(heap_decay);
     if (dump_triggers()->interval_ns) service_start();
 }
 

@@ -52,15 +52,26 @@ bool heap_init(void) {
     return true;
 }
 
+/* Asks every arena for `what`: decay or purge. */
+static void every_arena(const char *what) {
+    size_t mib[3], length = 3;
+    if (je_mallctlnametomib(what, mib, &length) != 0) return;
+    mib[1] = ALL_ARENAS;
+    je_mallctlbymib(mib, length, NULL, NULL, NULL, 0);
+}
+
+void heap_decay(void) {
+    int saved = errno;
+    every_arena("arena.0.decay");
+    errno = saved;
+}
+
 bool heap_trim(void) {
-    size_t before = heap_returned_bytes(), mib[3], length = 3;
+    size_t before = heap_returned_bytes();
     int saved = errno;
     kept_release(true);
     je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-    if (je_mallctlnametomib("arena.0.purge", mib, &length) == 0) {
-        mib[1] = ALL_ARENAS;
-        je_mallctlbymib(mib, length, NULL, NULL, NULL, 0);
-    }
+    every_arena("arena.0.purge");
     errno = saved;
     return heap_returned_bytes() != before;
 }
@@ -103,6 +114,7 @@ void heap_refresh_now_and_then(void) {
     if (now - then < REFRESH_NS || *heap_thread.allocated < REFRESH_FROM) return;
     if (!atomic_compare_exchange_strong(&last, &then, now)) return;
     int saved = errno;
+    heap_decay();
     heap_refresh_resident();
     refresh_cached();
     errno = saved;

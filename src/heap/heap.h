@@ -41,7 +41,9 @@ void heap_reserve_fork_done(void);
 /* heap.c */
 /* Gives free memory back to the system; true when something went. */
 bool heap_trim(void);
-/* Writes resident, peak and cached bytes to the counters, if the last time was 100 ms ago. Reads the clock. */
+/* Gives back what has been free for longer than the decay time, in every arena: jemalloc looks only at those in use. */
+void heap_decay(void);
+/* Decays, and writes resident, peak and cached bytes to the counters, if the last time was 100 ms ago. Reads the clock. */
 void heap_refresh_now_and_then(void);
 /* The same at once, for those who are about to show them; async-signal-safe (resident memory only). */
 void heap_refresh_resident(void);

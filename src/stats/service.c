@@ -1,6 +1,7 @@
 /* service.c: the service thread; see service.h. It sleeps on a futex word in our own memory, because programs close
  * descriptors that they do not know. */
 #include "stats/service.h"
+#include "base/clock.h"
 #include "stats/dump.h"
 #include <errno.h>
 #include <linux/futex.h>
@@ -12,28 +13,37 @@
 #include <unistd.h>
 
 enum { STACK = 256 << 10 };
+#define CHORE_NS 1000000000u
 
 static _Atomic bool running;
+static void (*chore)(void);
 static _Atomic uint32_t asked; /* goes up by one with each request */
 
-/* Sleeps until `asked` is no longer `seen`, or the interval (0: none) is over; true in the latter case. */
-static bool sleep_while(uint32_t seen, uint64_t interval_ns) {
-    struct timespec time = { .tv_sec = (time_t)(interval_ns / 1000000000u), .tv_nsec = (long)(interval_ns % 1000000000u) };
-    return syscall(SYS_futex, &asked, FUTEX_WAIT_PRIVATE, seen, interval_ns ? &time : NULL, NULL, 0) != 0 && errno == ETIMEDOUT;
+/* Sleeps until `asked` is no longer `seen`, or the time has come. */
+static void sleep_while(uint32_t seen, uint64_t until) {
+    uint64_t now = clock_ns(), left = until > now ? until - now : 1;
+    struct timespec time = { .tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u) };
+    syscall(SYS_futex, &asked, FUTEX_WAIT_PRIVATE, seen, &time, NULL, 0);
 }
 
 static void *serve(void *argument) {
     const uint64_t interval = dump_triggers()->interval_ns;
+    uint64_t dump_at = interval ? clock_ns() + interval : UINT64_MAX, chore_at = clock_ns() + CHORE_NS;
     uint32_t seen = 0;
     for (;;) {
-        bool due = sleep_while(seen, interval);
-        uint32_t now = atomic_load(&asked);
-        if (now == seen && !due) continue;
-        seen = now;
-        dump_write();
+        sleep_while(seen, dump_at < chore_at ? dump_at : chore_at);
+        uint32_t request = atomic_load(&asked);
+        uint64_t now = clock_ns();
+        if (request != seen || now >= dump_at) dump_write();
+        if (now >= dump_at) dump_at = now + interval;
+        if (now >= chore_at && chore) chore();
+        if (now >= chore_at) chore_at = now + CHORE_NS;
+        seen = request;
     }
     return NULL;
 }
+
+void service_chore(void (*work)(void)) { chore = work; }
 
 static bool start_thread(void) {
     pthread_t thread;

@@ -1,11 +1,13 @@
 /* service.h: the one thread of ours, which no process has until it needs it.
  * The *service thread* writes statistics: at each interval of COPPICE_STATS, and when a signal handler asks. All signals
- * are blocked in it. It is started in the constructor for an interval, else when device memory is first used: an
+ * are blocked in it. A process that has it also gets its idle memory decayed (service_chore). It is started in the constructor for an interval, else when device memory is first used: an
  * ordinary process stays single-threaded, because fork, unshare and setns behave otherwise in one with threads. */
 #ifndef COPPICE_STATS_SERVICE_H
 #define COPPICE_STATS_SERVICE_H
 #include <stdbool.h>
 
+/* What the thread does about once a second besides, if it runs; set it before it is started. */
+void service_chore(void (*chore)(void));
 /* Starts the thread unless it runs. May allocate; not for signal handlers. */
 void service_start(void);
 /* Asks for a dump. False when there is no thread: then the caller makes the dump itself. Async-signal-safe. */

@@ -193,3 +193,16 @@ BEHAVIOUR(asynchronous_allocation_becomes_graph_memory, POOLS) {
     CHECK(read_word(out) == 0x31);
 }
 BEHAVIOUR(other_work_goes_on_during_a_capture, STREAM) { CUgraph g; begin(); CUdeviceptr p = alloc(64); CUstream b = stream(), s = capturing(CU_STREAM_CAPTURE_MODE_GLOBAL); launch_fill(p, 8, 4, b); OK(cuStreamSynchronize(b)); OK(cuStreamEndCapture(s, &g)); CHECK(read_word(p) == 8); }
+BEHAVIOUR(context_of_a_capture_cannot_be_synchronized, GUIDE "#prohibited-and-unhandled-operations") { begin(); CUstream s = capturing(CU_STREAM_CAPTURE_MODE_RELAXED); FAILS(cuCtxSynchronize()); end_invalidated(s); }
+BEHAVIOUR(context_event_of_another_context_is_no_conflict, CONTEXT) {
+    CUgraph g;
+    CUcontext c, p = begin();
+    kernels();
+    OK(cuCtxCreate(&c, NULL, 0, 0));
+    CUevent e = event();
+    OK(cuCtxPushCurrent(p));
+    CUstream s = stream();
+    OK(cuStreamBeginCapture(s, CU_STREAM_CAPTURE_MODE_RELAXED));
+    OK(cuCtxRecordEvent(c, e));
+    OK(cuStreamEndCapture(s, &g));
+}

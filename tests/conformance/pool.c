@@ -44,8 +44,9 @@ BEHAVIOUR(default_pool_cannot_be_destroyed, POOLS) { CUmemoryPool a; begin(); OK
 BEHAVIOUR(pool_pointer_names_its_pool, UNIFIED) { CUmemoryPool seen = NULL; begin(); CUmemoryPool m = pool(); CUstream s = stream(); CUdeviceptr p = from(m, 4096, s); OK(cuStreamSynchronize(s)); OK(cuPointerGetAttribute(&seen, CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE, p)); CHECK(seen == m); }
 BEHAVIOUR(pool_memory_has_no_legacy_ipc, DOC "group__CUDA__MEM.html") { CUipcMemHandle h; begin(); CUstream s = stream(); CUdeviceptr p = take(4096, s); OK(cuStreamSynchronize(s)); FAILS(cuIpcGetMemHandle(&h, p)); }
 BEHAVIOUR(pool_access_of_its_own_device, POOLS) { CUmemAccess_flags f = 0; CUmemLocation here = { .type = CU_MEM_LOCATION_TYPE_DEVICE }; begin(); OK(cuMemPoolGetAccess(&f, pool(), &here)); CHECK(f == CU_MEM_ACCESS_FLAGS_PROT_READWRITE); }
-BEHAVIOUR(idle_pool_memory_serves_plain_allocations, POOLS) {
+BEHAVIOUR(idle_pool_memory_serves_plain_allocations, SIMULATED) {
     begin();
+    only_simulated();
     CUmemoryPool m = pool();
     threshold(m, ~0ull);
     CUstream s = stream();

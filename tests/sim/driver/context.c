@@ -2,6 +2,7 @@
  * A primary context exists while somebody retains it or it was set current; release to zero and reset destroy what it holds
  * (streams, events, modules, allocations) but the handle stays the same for the life of the process. */
 #include "sim.h"
+#include "capture.h"
 #include "control.h"
 #include "module.h"
 #include "event.h"
@@ -320,6 +321,7 @@ CUresult DRV(cuCtxGetApiVersion)(CUcontext c, unsigned *out) {
 CUresult DRV(cuCtxSynchronize)(void) {
     CUcontext c;
     TRY(context_current(&c));
+    TRY(capture_refuse_context(c));
     context_synchronize(c);
     pools_after_synchronization();
     return (CUresult)atomic_load(&c->error);

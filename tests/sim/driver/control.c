@@ -43,6 +43,7 @@ extern __thread CUcontext twin_context;
 static void *touch(uint64_t pointer, size_t size, bool write) {
     void *p = in_window(pointer) ? space_touch(pointer, size, write)
             : host_find((void *)(uintptr_t)pointer, NULL) ? (void *)(uintptr_t)pointer : NULL;
+    if (!p) sim_misuse("a kernel touches %zu bytes that are not there (%#llx)", size, (u64)pointer);
     if (!p && twin_context) context_fault(twin_context, CUDA_ERROR_ILLEGAL_ADDRESS);
     return p;
 }

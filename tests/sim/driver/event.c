@@ -57,7 +57,10 @@ CUresult DRV(cuEventCreate)(CUevent *out, unsigned flags) {
 }
 
 CUresult DRV(cuEventDestroy_v2)(CUevent e) {
-    if (!is(e, EVENT)) return CUDA_ERROR_INVALID_HANDLE;
+    if (!is(e, EVENT)) {
+        sim_misuse("%p is not an event, or no longer", (void *)e);
+        return CUDA_ERROR_INVALID_HANDLE;
+    }
     event_free(e);
     return CUDA_SUCCESS;
 }

@@ -25,8 +25,8 @@ EARLY = {'cuInit', 'cuDriverGetVersion', 'cuGetProcAddress', 'cuGetErrorName', '
 
 # "Potentially unsafe" during stream capture: may enqueue, allocate or synchronise outside the captured work.
 UNSAFE = {'cuMemAlloc', 'cuMemAllocPitch', 'cuMemAllocManaged', 'cuMemFree', 'cuMemAllocHost', 'cuMemHostAlloc', 'cuMemFreeHost',
-          'cuMemHostRegister', 'cuMemHostUnregister', 'cuEventQuery', 'cuCtxSynchronize', 'cuCtxRecordEvent',
-          'cuCtxWaitEvent', 'cuIpcOpenMemHandle', 'cuIpcCloseMemHandle',
+          'cuMemHostRegister', 'cuMemHostUnregister', 'cuEventQuery', 'cuCtxSynchronize',
+          'cuIpcOpenMemHandle', 'cuIpcCloseMemHandle',
           'cuArrayCreate', 'cuArray3DCreate', 'cuArrayDestroy', 'cuMipmappedArrayCreate', 'cuMipmappedArrayDestroy',
           'cuMemcpy', 'cuMemcpyPeer', 'cuMemcpyHtoD', 'cuMemcpyDtoH', 'cuMemcpyDtoD', 'cuMemcpy2D', 'cuMemcpy2DUnaligned',
           'cuMemcpy3D', 'cuMemcpy3DPeer', 'cuMemsetD8', 'cuMemsetD16', 'cuMemsetD32', 'cuMemsetD2D8', 'cuMemsetD2D16',

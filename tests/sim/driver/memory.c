@@ -86,6 +86,7 @@ CUresult block_allocate(struct device *d, CUcontext c, size_t size, enum block_k
 static void block_unplace(struct block *b) {
     struct arena *a = b->device->arena;
     if (b->shared_id && !shared_let_go(b->shared_id) && !mutated(MUTATION_ipc_reuse)) {
+        sim_misuse("memory at %#llx is freed while another process has it open", b->base);
         if (b->span >= PAGE) {
             space_unpublish(b);
             limbo_add(a, b->base, b->span / PAGE, b->shared_id);

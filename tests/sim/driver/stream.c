@@ -335,7 +335,10 @@ CUresult stream_resolve_in(CUcontext c, CUstream handle, CUstream *out) {
     if (handle == CU_STREAM_LEGACY) *out = c->legacy;
     else if (handle == CU_STREAM_PER_THREAD) *out = own_stream(c);
     else {
-        if (!is(handle, STREAM) || handle->destroyed) return CUDA_ERROR_INVALID_HANDLE;
+        if (!is(handle, STREAM) || handle->destroyed) {
+            sim_misuse("%p is not a stream, or no longer", (void *)handle);
+            return CUDA_ERROR_INVALID_HANDLE;
+        }
         TRY(context_usable(handle->context));
         *out = handle;
     }

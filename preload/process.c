@@ -134,9 +134,11 @@ static void farewell(void) {
     if (heap_thread.inside == 0) heap_thread_tell();
     bool dump = dump_triggers()->exit;
     if (dump) heap_settle_child();
-    heap_refresh_resident();
+    if (counter_get(&counters->pid) != (uint64_t)own_pid) return; /* a child whose counters were never opened */
+    bool keep = worth_keeping();
+    if (dump || keep) heap_refresh_resident();
     if (dump) dump_write();
-    counters_close(worth_keeping());
+    counters_close(keep);
 }
 
 EXPORT void _exit(int status) {

@@ -26,7 +26,7 @@ static int watched; /* 0: none; set once, by the constructor */
 static bool chained;
 static struct sigaction views[VIEWS];
 static _Atomic unsigned view_number;
-static struct lock view_lock = LOCK_INIT(RANK_START);
+static struct lock view_lock = LOCK_INIT(RANK_SIGNALS);
 static bool interrupting; /* siginterrupt(watched, 1) was called: signal() installs without SA_RESTART */
 
 static struct sigaction view(void) { return views[atomic_load(&view_number) % VIEWS]; }

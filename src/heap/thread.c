@@ -78,14 +78,19 @@ void heap_thread_tell(void) {
     if (heap_thread.state != THREAD_NEW) tell(&heap_thread);
 }
 
+/* Most children soon call exec or leave: a file of their own would cost them 100 us. */
+static void settle_if_worth_it(const struct thread_counters *own) {
+    if (counter_get(&own->allocs) >= 1024 || counter_get(&own->bytes_allocated) >= 1 << 20) heap_settle_child();
+}
+
 /* A thread without a slot or in an unsettled child, and every sixteenth publication of the others. */
 static COLD void publish_rarely(struct heap_thread *t) {
-    if (unlikely(atomic_load_explicit(&child_unsettled, memory_order_relaxed))) heap_settle_child();
+    if (unlikely(atomic_load_explicit(&child_unsettled, memory_order_relaxed))) settle_if_worth_it(t->own);
     else if (t->state == THREAD_SHARED) hand_over(t->own);
     if (t->granted == 0 && t->rounds == 0) t->takes = t->gives = t->granted = HEAP_CREDIT;
     t->until_rare = t->state == THREAD_SHARED ? 0 : RARE_EVERY;
     kept_release(false);
-    heap_refresh_now_and_then();
+    if (!atomic_load_explicit(&child_unsettled, memory_order_relaxed)) heap_refresh_now_and_then();
 }
 
 void heap_publish(void) {

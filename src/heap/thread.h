@@ -65,7 +65,7 @@ static inline void heap_publish_large(void) {
 
 /* Once, after heap_init: the key whose destructor ends threads. */
 void heap_threads_init(void);
-/* In a fork's child: the thread's numbers stay its own until it has made 64 more turns. */
+/* In a fork's child: the thread's numbers stay its own until it has made 1024 calls, allocated 1 MiB or started a thread. */
 void heap_thread_fork_child(void);
 /* Opens the counters of a fork's child that has none yet. Exit paths and device code call it before they count. */
 void heap_settle_child(void);

@@ -135,3 +135,18 @@ BEHAVIOUR(strict_mode_reports_misuse, SIMULATED) {
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77) conform_skip("about the simulated device only");
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
+BEHAVIOUR(named_kernels_can_be_made_to_write_zero, SIMULATED) {
+    setenv("SIM_ZERO", "other:0:4,fill:0:8", 1);
+    begin();
+    only_simulated();
+    CUmodule m;
+    CUfunction f;
+    CUdeviceptr p = alloc(64);
+    OK(cuMemsetD32(p, 9, 16));
+    OK(cuModuleLoadData(&m, "an image of which nothing is known"));
+    OK(cuModuleGetFunction(&f, m, "some_filling_kernel"));
+    OK(cuModuleGetFunction(&f, m, "some_fill_kernel"));
+    void *args[] = { &p };
+    OK(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, args, NULL));
+    CHECK(read_word(p) == 0 && read_word(p + 4) == 0 && read_word(p + 8) == 9);
+}

@@ -2,7 +2,9 @@
  * Parameters are copied at submission where their sizes are known: from PTX text, or from the twin's registration. */
 #include "work.h"
 #include "control.h"
+#include "memory.h"
 #include "module.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +50,19 @@ static struct arguments *arguments_copy(struct CUfunc_st *f, void **params, void
     return a;
 }
 
+/* SIM_ZERO=part:parameter:bytes[,...]: a kernel whose name contains the part sets that many bytes to zero where the parameter
+ * points. For programs that size something by what a kernel counted: nothing, then, instead of whatever lay there. */
+void function_read_zero(struct CUfunc_st *f) {
+    char part[128];
+    int param, used;
+    size_t bytes;
+    for (const char *p = opt.zero; p && sscanf(p, "%127[^:]:%d:%zu%n", part, &param, &bytes, &used) == 3; p++) {
+        if (strstr(f->name, part)) f->zero_param = param, f->zero_bytes = bytes;
+        p += used;
+        if (*p != ',') break;
+    }
+}
+
 CUresult launch_make(const CUDA_KERNEL_NODE_PARAMS *p, struct launch *out) {
     struct CUfunc_st *f = function_of(p->func ? (void *)p->func : (void *)p->kern);
     if (!f) return CUDA_ERROR_INVALID_HANDLE;
@@ -60,6 +75,10 @@ CUresult launch_make(const CUDA_KERNEL_NODE_PARAMS *p, struct launch *out) {
     *out = (struct launch){ .function = f, .grid = { p->gridDimX, p->gridDimY, p->gridDimZ },
                             .block = { p->blockDimX, p->blockDimY, p->blockDimZ }, .shared = p->sharedMemBytes };
     out->arguments = arguments_copy(f, p->kernelParams, p->extra);
+    if (f->zero_bytes && p->kernelParams && p->kernelParams[f->zero_param]) {
+        memcpy(&out->zero_at, p->kernelParams[f->zero_param], sizeof out->zero_at);
+        out->zero_bytes = f->zero_bytes;
+    }
     return CUDA_SUCCESS;
 }
 
@@ -68,6 +87,10 @@ __thread CUcontext twin_context;         /* whose kernel the running twin stands
 CUresult launch_run(const struct work *w) {
     const struct launch *l = &w->launch;
     const struct twin *t = is(l->function, FUNCTION) ? twin_find(l->function->name) : NULL;
+    if (l->zero_bytes) {
+        void *at = in_window(l->zero_at) ? space_touch(l->zero_at, l->zero_bytes, true) : NULL;
+        if (at) memset(at, 0, l->zero_bytes);
+    }
     if (!t) {
         if (opt.kernel_ns) spin_ns(opt.kernel_ns);
         return CUDA_SUCCESS;

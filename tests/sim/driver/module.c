@@ -24,6 +24,7 @@ struct CUfunc_st *function_add(struct CUmod_st *m, const char *name, size_t leng
     f->attribute[CU_FUNC_ATTRIBUTE_PTX_VERSION] = f->attribute[CU_FUNC_ATTRIBUTE_BINARY_VERSION] = opt.cc_major * 10 + opt.cc_minor;
     f->attribute[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES] = 49152;
     f->attribute[CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT] = -1;
+    if (opt.zero) function_read_zero(f);
     f->next = m->functions;
     m->functions = f;
     return f;

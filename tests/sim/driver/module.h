@@ -14,6 +14,8 @@ struct CUfunc_st {
     char *name;
     int param_count;                     /* -1: unknown */
     unsigned short offset[MAX_PARAMS], size[MAX_PARAMS];
+    int zero_param;                      /* SIM_ZERO: this parameter points at zero_bytes that the kernel sets to zero */
+    size_t zero_bytes;
     int attribute[CU_FUNC_ATTRIBUTE_MAX];
 };
 
@@ -34,6 +36,8 @@ void module_free(struct CUmod_st *module);
 struct CUfunc_st *module_function(struct CUmod_st *module, const char *name);
 void modules_drop_context(CUcontext context);
 static inline struct CUfunc_st *function_of(const void *handle) { return is(handle, FUNCTION) ? (struct CUfunc_st *)(uintptr_t)handle : NULL; }
+
+void function_read_zero(struct CUfunc_st *function);        /* launch.c */
 
 /* ptx.c */
 void ptx_read(struct CUmod_st *module, const char *text);

@@ -69,6 +69,7 @@ void options_read(void) {
     opt.log = read_bool("SIM_LOG", false);
     opt.poison = read_bool("SIM_POISON", true);
     opt.set_name = getenv("SIM_DEVICE_NAME");
+    opt.zero = getenv("SIM_ZERO");
     read_mutations(getenv("SIM_MUTATE"));
     faults_read(getenv("SIM_FAULT"));
 }

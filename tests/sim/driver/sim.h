@@ -44,6 +44,7 @@ struct options {
     u64 kernel_ns;           /* stream time of a kernel without a twin */
     u64 mutations;           /* bit set of enum mutation */
     const char *set_name;
+    const char *zero;        /* SIM_ZERO, see launch.c */
 };
 extern struct options opt;
 void options_read(void);

@@ -14,7 +14,8 @@ struct arguments {                       /* a launch's parameters, copied at sub
     char bytes[];
 };
 
-struct launch { CUfunction function; unsigned grid[3], block[3], shared; bool cooperative; struct arguments *arguments; };
+struct launch { CUfunction function; unsigned grid[3], block[3], shared; bool cooperative; struct arguments *arguments;
+                CUdeviceptr zero_at; size_t zero_bytes; };
 struct batch { _Atomic int refs; unsigned count; CUstreamBatchMemOpParams op[]; };
 struct graph_memory;
 

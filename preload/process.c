@@ -60,10 +60,13 @@ static enum coppice_mode settle(void) {
     return MODE_ON;
 }
 
+/* A process whose environment was taken away (clearenv) has one all the same once constructors run. */
+static bool constructing;
+
 /* A call from inside (lookups may allocate), and one of another thread meanwhile, is answered BOOT. */
 enum coppice_mode coppice_start(void) {
     int mode = atomic_load(&coppice_mode_now);
-    if (mode != MODE_BOOT || !environ || !lock_try(&start_lock)) return (enum coppice_mode)mode;
+    if (mode != MODE_BOOT || !(environ || constructing) || !lock_try(&start_lock)) return (enum coppice_mode)mode;
     mode = atomic_load(&coppice_mode_now);
     if (mode == MODE_BOOT) {
         mode = settle();
@@ -151,10 +154,12 @@ EXPORT void _Exit(int status) { _exit(status); }
 /* --- the object itself */
 
 __attribute__((constructor)) static void begin(void) {
+    constructing = true;
     if (coppice_start() != MODE_ON) return;
     next_resolve();
     if (program_has_its_own()) {
         atomic_store(&coppice_mode_now, MODE_OFF);
+        heap_thread.takes = heap_thread.gives = 0;
         counters_close(false);
         return;
     }

@@ -2,7 +2,6 @@
  * argv: `idle` (no work in the context) or `busy` (a fill is submitted before every batch is freed, so each batch stands
  * behind a fence). Batches of 64 small or 8 large blocks, so that the clock does not weigh; one line a figure, named by
  * argv[2]. Runs with or without the library: without, it measures the driver. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>

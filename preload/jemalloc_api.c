@@ -1,6 +1,6 @@
 /* jemalloc_api.c: jemalloc's own interface, for programs that were written for it: they must not meet two heaps.
  * Forwarded to our jemalloc. Two things are refused with the errors that jemalloc has for them: extent hooks (memory would
- * come from outside our address space, where it is not recognised) and what jemalloc.syms cuts off (background threads).
+ * come from outside our address space, where it is not recognised) and background threads.
  * When we stand aside the next jemalloc answers; where there is none, the standard functions do as well as they can. */
 #include "hook.h"
 #include <string.h>
@@ -9,20 +9,23 @@
 static size_t flag_alignment(int flags) { return (size_t)1 << (flags & 63); }
 static bool flag_zero(int flags) { return flags & 64; }
 
-static bool wants_extent_hooks(const char *name, const void *new) {
-    return new && (strstr(name, "extent_hooks") || strcmp(name, "arenas.create") == 0);
+static int refusal(const char *name, const void *new) {
+    if (!new) return 0;
+    if (strcmp(name, "background_thread") == 0) return EFAULT;
+    return strstr(name, "extent_hooks") || strcmp(name, "arenas.create") == 0 ? EPERM : 0;
 }
 
 static bool pass(void) { return hook_turn() != SERVE; }
 
 static int own_mallctl(const char *name, void *old, size_t *old_length, void *new, size_t new_length) {
     if (pass()) return next.mallctl ? next.mallctl(name, old, old_length, new, new_length) : ENOENT;
-    return wants_extent_hooks(name, new) ? EPERM : je_mallctl(name, old, old_length, new, new_length);
+    int refused = refusal(name, new);
+    return refused ? refused : je_mallctl(name, old, old_length, new, new_length);
 }
 
 static int own_mallctlnametomib(const char *name, size_t *mib, size_t *length) {
     if (pass()) return next.mallctlnametomib ? next.mallctlnametomib(name, mib, length) : ENOENT;
-    return strstr(name, "extent_hooks") ? ENOENT : je_mallctlnametomib(name, mib, length);
+    return strstr(name, "extent_hooks") || strcmp(name, "background_thread") == 0 ? ENOENT : je_mallctlnametomib(name, mib, length);
 }
 
 static int own_mallctlbymib(const size_t *mib, size_t length, void *old, size_t *old_length, void *new, size_t new_length) {

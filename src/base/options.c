@@ -165,6 +165,20 @@ bool options_off(void) {
     return off;
 }
 
+/* Programs overwrite their environment (to change their title, as redis does): texts are kept apart. One that does not fit
+ * stays where it is. */
+static void keep_texts(void) {
+    static char kept[16384];
+    size_t used = 0;
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        const char *text = option_rows[id].kind == TEXT ? option_values[id].text : NULL;
+        size_t size = text && text != option_rows[id].standard ? strlen(text) + 1 : 0;
+        if (size == 0 || size > sizeof kept - used) continue;
+        option_values[id].text = memcpy(kept + used, text, size);
+        used += size;
+    }
+}
+
 void options_load(void) {
     const size_t prefix = strlen(OPTION_PREFIX);
     const char *given[OPTION_COUNT] = { 0 };
@@ -182,6 +196,7 @@ void options_load(void) {
     for (int id = OPTION_disable; id <= OPTION_skip; id++) load_row(id, given[id], true);
     bool quiet = options_off();
     for (int id = 0; id < OPTION_COUNT; id++) load_row(id, given[id], quiet);
+    keep_texts();
     for (unsigned i = 0; i < unknowns && !quiet; i++)
         log_line(unknown[i], " is not an option of this version; `coppice options` lists them", NULL);
 }

@@ -65,6 +65,8 @@ run: all ## the main job: two real servers, without and with Coppice
 	$(Q)scripts/mainjob/run
 test: all unit ## all tests
 	$(Q)tests/run
+clients: all ## the large real programs: PyTorch, ONNX Runtime (several GB are fetched once)
+	$(Q)tests/run 'clients/*'
 mutants: all unit ## plant mistakes in the pool and see the tests find each
 	$(Q)tests/mutants/run
 docs/OPTIONS.md: $(B)/coppice
@@ -78,5 +80,5 @@ clean: ## remove what was built (downloads stay)
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
-.PHONY: mutants all sim unit run test bench install clean help
+.PHONY: clients mutants all sim unit run test bench install clean help
 -include $(shell find $(B)/obj $(B)/tests -name '*.d' 2>/dev/null)

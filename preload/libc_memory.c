@@ -5,6 +5,8 @@
 #include "heap/clear.h"
 #include "heap/heap.h"
 #include "next.h"
+#include "symbol_lookup.h"
+#include <dlfcn.h>
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,17 +14,30 @@
 #include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <wchar.h>
 
-/* Before next_resolve: other libraries' constructors. Volatile, or the compiler would call memset. */
-static void *fill_slowly(void *p, int value, size_t length) {
-    for (volatile char *at = p; length > 0; length--) *at++ = (char)value;
+/* Until the real functions are known (constructors of other libraries run before ours): wmemset, which nobody hooks. The
+ * edges are volatile, or the compiler would call memset. */
+static void *fill_early(void *p, int value, size_t length) {
+    volatile unsigned char *at = p, *end = at + length;
+    while (at < end && (uintptr_t)at % sizeof(wchar_t) != 0) *at++ = (unsigned char)value;
+    size_t words = (size_t)(end - at) / sizeof(wchar_t);
+    wmemset((wchar_t *)(uintptr_t)at, (wchar_t)(0x01010101u * (unsigned char)value), words);
+    for (at += words * sizeof(wchar_t); at < end; at++) *at = (unsigned char)value;
     return p;
 }
 
-static inline void *fill(void *p, int value, size_t length) { return (likely(next.memset != NULL) ? next.memset : fill_slowly)(p, value, length); }
+/* Also in a process that stands aside, where the rest of the table stays empty. */
+__attribute__((constructor(101))) static void find_real_ones(void) {
+    *(void **)&next.memset = real_dlsym(RTLD_NEXT, "memset");
+    *(void **)&next.__memset_chk = real_dlsym(RTLD_NEXT, "__memset_chk");
+    *(void **)&next.ioctl = real_dlsym(RTLD_NEXT, "ioctl");
+}
+
+static inline void *fill(void *p, int value, size_t length) { return (likely(next.memset != NULL) ? next.memset : fill_early)(p, value, length); }
 
 static COLD void *clear_large(void *p, size_t length, const void *site) {
-    if (coppice_on() && heap_owns(p) && heap_clear(p, length, site, next.memset ? next.memset : fill_slowly)) return p;
+    if (coppice_on() && heap_owns(p) && heap_clear(p, length, site, next.memset ? next.memset : fill_early)) return p;
     return fill(p, 0, length);
 }
 

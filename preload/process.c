@@ -2,6 +2,7 @@
  * Start: the mode is settled by whichever hook is called first (often before any constructor); the constructor does what
  * may allocate. Fork: locks, then the child's own state. End: the destructor, quick_exit, _exit and _Exit lead to one
  * farewell, which writes statistics if asked and closes the counters; nothing is torn down. */
+#include "device/pool.h"
 #include "process.h"
 #include "symbol_lookup.h"
 #include "base/lock.h"
@@ -153,6 +154,12 @@ EXPORT void _Exit(int status) { _exit(status); }
 
 /* --- the object itself */
 
+/* Once a second in a process that has the service thread. */
+static void chore(void) {
+    heap_decay();
+    pool_chore();
+}
+
 __attribute__((constructor)) static void begin(void) {
     constructing = true;
     if (coppice_start() != MODE_ON) return;
@@ -166,7 +173,7 @@ __attribute__((constructor)) static void begin(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     at_quick_exit(farewell);
     signals_start();
-    service_chore(heap_decay);
+    service_chore(chore);
     if (dump_triggers()->interval_ns) service_start();
 }
 

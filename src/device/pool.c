@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "device/fence.h"
 #include "device/work.h"
+#include "stats/service.h"
 
 enum {
     SAMPLE_EVERY = 1024,        /* one hit in so many is timed */
@@ -238,6 +239,7 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
     lock_take(&own_shard(c)->lock);
     counter_bump(&n->allocs, 1);
     lock_release(&own_shard(c)->lock);
+    service_start();
 }
 
 struct block *pool_disown(uint64_t address) {
@@ -288,6 +290,18 @@ uint64_t pool_flush(struct context *own) {
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
         if (contexts[i] != own) gone += flush_context(contexts[i]);
     return gone;
+}
+
+/* A free by the driver waits for the device: only while it has nothing to do is that nobody's time. */
+void pool_chore(void) {
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) {
+        struct context *c = contexts[i];
+        struct device_counters *d = c->counters;
+        if (!pool_is_open(c)) continue;
+        demand_tick(&c->demand, counter_get(&d->live_bytes), clock_ns());
+        bool beyond = counter_get(&d->reserved_bytes) > demand_keep(&c->demand, counter_get(&d->live_bytes));
+        if (beyond && counter_get(&d->reserved_bytes) > counter_get(&d->live_bytes) && fence_poll(fence_tag())) enforce_limits(c);
+    }
 }
 
 /* Collects a context's blocks a handful at a time, because the table's lock is held while it is walked. */

@@ -45,6 +45,8 @@ uint64_t pool_asked(uint64_t base);
 /* Gives cached memory back to the driver: everything, from this context first, then from the others. Returns the bytes.
  * The driver's own free waits for the work that may still use a block. Safe during captures (relaxed mode). */
 uint64_t pool_flush(struct context *own);
+/* Once a second, from the service thread: where the device is idle, what demand is no longer worth goes back. */
+void pool_chore(void);
 /* The context is gone and its memory with it: all its blocks leave the books. */
 void pool_drop_context(struct context *c);
 void pool_fork_child(void);

@@ -18,6 +18,7 @@ enum lock_rank {
     RANK_FENCE,     /* device: one context's epochs */
     RANK_SHARD,     /* device: one shard of a context's cache */
     RANK_BLOCKS,    /* device: inserting into the table of blocks */
+    RANK_INTERN,    /* intern: whoever adds to the table or takes from it */
     RANK_HEAP,      /* host: segments of the heap's address space */
     RANK_COUNTERS,  /* new thread slots and names in the counters; a leaf: nothing is taken under it */
     RANK_SIGNALS,   /* what the program installed for the watched signal; a leaf */

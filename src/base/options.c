@@ -57,6 +57,16 @@ bool parse_time(const char *text, uint64_t *nanoseconds) {
     return false;
 }
 
+static bool parse_count(const char *text, uint64_t *count) {
+    *count = 0;
+    if (!*text) return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9' || *count > (SIZE_LIMIT - 9) / 10) return false;
+        *count = *count * 10 + (uint64_t)(*text - '0');
+    }
+    return true;
+}
+
 /* The choices of a CHOICE row stand before the colon of its help. */
 static bool parse_choice(const char *choices, const char *text, uint64_t *index) {
     size_t length = strlen(text);
@@ -86,6 +96,7 @@ bool option_parse(const struct option_row *row, const char *text, union option_v
             return true;
         }
         return parse_size(text, &value->number) && value->number >= row->least && value->number <= row->most;
+    case COUNT: return parse_count(text, &value->number) && value->number >= row->least && value->number <= row->most;
     case TIME: return parse_time(text, &value->number) && value->number >= row->least && value->number <= row->most;
     }
     return false;
@@ -104,6 +115,7 @@ const char *option_accepts(const struct option_row *row, char *buffer, unsigned 
         text_add(&t, "a size such as 512M or 4G");
         if (strcmp(row->standard, "auto") == 0) text_add(&t, ", or auto");
         break;
+    case COUNT: text_add(&t, "a whole number from "), text_u64(&t, row->least), text_add(&t, " to "), text_u64(&t, row->most); break;
     case TIME: text_add(&t, "a time such as 500ms, 30s, 2m or 1h"); break;
     }
     return buffer;

@@ -10,8 +10,9 @@
 #define SIZE_LIMIT ((uint64_t)1 << 60)
 #define SIZE_AUTO UINT64_MAX
 
-enum option_kind { SIZE, TIME, BOOL, CHOICE, TEXT };
+enum option_kind { SIZE, COUNT, TIME, BOOL, CHOICE, TEXT };
 enum stats_format { STATS_TEXT, STATS_JSON };
+enum intern_choice { INTERN_OFF, INTERN_API };
 
 /* Values by kind: numbers in `number`, TEXT in `text` (points into the environment; NULL when unset and the default is NULL). */
 union option_value {

@@ -253,6 +253,24 @@ struct host_totals counters_host_totals(const struct counters *c) {
     return sum;
 }
 
+static void add_intern_slot(struct intern_totals *sum, const struct thread_counters *slot) {
+    sum->hits += counter_get(&slot->intern_hits); /* before the lookups that they are part of */
+    sum->bytes_in += counter_get(&slot->intern_bytes_in);
+    sum->lookups += counter_get(&slot->intern_lookups);
+}
+
+struct intern_totals intern_totals(const struct counters *c) {
+    struct intern_totals sum = { 0 };
+#define X(name, unit, help) sum.name = counter_get(&c->intern.name);
+    INTERN_COUNTERS(X)
+#undef X
+    uint64_t ready = counter_get(&c->threads_ready);
+    for (uint64_t i = 0; i < ready && i < COUNTER_THREADS; i++) add_intern_slot(&sum, &c->thread[i]);
+    add_intern_slot(&sum, &c->late);
+    sum.bytes_saved = sum.bytes_in > sum.bytes_added ? sum.bytes_in - sum.bytes_added : 0;
+    return sum;
+}
+
 /* --- devices and calls */
 
 struct device_totals device_totals(const struct device_counters *d) {

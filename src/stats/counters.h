@@ -39,7 +39,8 @@ struct thread_counters {
     counter allocs, frees;                 /* calls that took or gave back memory */
     counter bytes_allocated, bytes_freed;  /* usable bytes; as of the thread's last publication (src/heap says how often) */
     counter owner;                         /* thread id, 0 = free slot */
-    counter reserved_[3];
+    counter intern_lookups, intern_hits;   /* calls of coppice_intern, and those that found their content */
+    counter intern_bytes_in;               /* bytes of the contents that they were answered */
 };
 
 /* HOST_COUNTER(name, unit, help): process-wide numbers that are published now and then */
@@ -68,6 +69,23 @@ struct thread_counters {
     X(tainted_blocks, "blocks", "blocks whose identity was exported; never reused") \
     X(fences, "calls", "epochs closed by an event") \
     X(fence_waits, "calls", "times an allocation waited for an epoch to pass")
+
+/* INTERN_COUNTER(name, unit, help): written under the lock of src/intern; what every hit changes lies in the thread slots.
+ * bytes_saved = bytes_in - bytes_added: the copies that were not made */
+#define INTERN_COUNTERS(X) \
+    X(entries, "contents", "different contents in the table") \
+    X(bytes_stored, "bytes", "their bytes") \
+    X(bytes_added, "bytes", "contents that were new, since the start") \
+    X(held_bytes, "bytes", "memory taken for contents and for what is known of them") \
+    X(evictions, "contents", "removed to make room") \
+    X(expired, "contents", "removed because of their age") \
+    X(refused, "calls", "answered NULL: too long, no room, no memory")
+
+struct intern_counters {
+#define X(name, unit, help) counter name;
+    INTERN_COUNTERS(X)
+#undef X
+};
 
 struct host_counters {
 #define X(name, unit, help) counter name;
@@ -129,6 +147,7 @@ struct counters {
     counter threads_ready;    /* slots thread[0..threads_ready) have memory; the others are not even read */
     char command[256];    /* the command line, NUL-ended, arguments joined by spaces */
     struct host_counters host;
+    struct intern_counters intern;
     struct thread_counters late; /* shared, atomic adds: threads without a slot, frees that arrive after a thread's end */
     struct device_counters device[COUNTER_DEVICES];
     struct call_counters call[COUNTER_CALLS];
@@ -161,6 +180,14 @@ static inline bool counters_slot_is_shared(const struct thread_counters *slot) {
 /* Sums over slots; live_bytes by the equation above, 0 where slots that are published at different moments make it negative. */
 struct host_totals { uint64_t allocs, frees, bytes_allocated, bytes_freed, live_bytes; };
 struct host_totals counters_host_totals(const struct counters *c);
+/* The interner's numbers as readers want them: the threads' shares added up. */
+struct intern_totals {
+#define X(name, unit, help) uint64_t name;
+    INTERN_COUNTERS(X)
+#undef X
+    uint64_t lookups, hits, bytes_in, bytes_saved;
+};
+struct intern_totals intern_totals(const struct counters *c);
 /* Registers a pass-through call's name and returns its counter; the same name gives the same one; never NULL. */
 counter *counters_call(const char *name);
 #endif

@@ -53,6 +53,18 @@ static void host(struct text *t, const struct view *v) {
     text_char(t, '}');
 }
 
+static void intern(struct text *t, const struct intern_totals *n) {
+    if (n->lookups == 0) return;
+    key(t, "intern"), text_char(t, '{');
+#define X(name, unit, help) number(t, #name, n->name);
+    INTERN_COUNTERS(X)
+#undef X
+    number(t, "lookups", n->lookups), number(t, "hits", n->hits);
+    ratio(t, "dedup_rate", n->hits, n->lookups);
+    number(t, "bytes_in", n->bytes_in), number(t, "bytes_saved", n->bytes_saved);
+    text_char(t, '}');
+}
+
 void format_json(const struct view *v, struct text *t) {
     text_char(t, '{');
     key(t, "version"), text_char(t, '"'), text_version(t, v->c->version), text_char(t, '"');
@@ -67,6 +79,8 @@ void format_json(const struct view *v, struct text *t) {
     }
     text_char(t, ']');
     host(t, v);
+    struct intern_totals interned = intern_totals(v->c);
+    intern(t, &interned);
     key(t, "calls"), text_char(t, '{');
     for (int i = 0; i < COUNTER_CALLS; i++) {
         const struct call_counters *call = &v->c->call[i];

@@ -51,6 +51,14 @@ static void device(struct text *t, const struct device_counters *d) {
     text_char(t, '\n');
 }
 
+static void intern(struct text *t, const struct intern_totals *n) {
+    if (n->lookups == 0) return;
+    label(t, "intern"), count(t, "entries", n->entries), count(t, "lookups", n->lookups), ratio(t, "hits", n->hits, n->lookups);
+    size(t, "stored", n->bytes_stored), size(t, "held", n->held_bytes), size(t, "saved", n->bytes_saved);
+    count(t, "evictions", n->evictions), count(t, "expired", n->expired), count(t, "refused", n->refused);
+    text_char(t, '\n');
+}
+
 static void calls(struct text *t, const struct call_counters *call) {
     bool any = false;
     for (int i = 0; i < COUNTER_CALLS; i++) {
@@ -68,5 +76,7 @@ void format_text(const struct view *v, struct text *t) {
     text_add(t, ": "), plain(t, v->c->command), text_char(t, '\n');
     host(t, v);
     for (unsigned i = 0; i < v->devices; i++) device(t, &v->c->device[v->device[i]]);
+    struct intern_totals interned = intern_totals(v->c);
+    intern(t, &interned);
     calls(t, v->c->call);
 }

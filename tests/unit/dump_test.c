@@ -74,6 +74,25 @@ START_TEST(fixed_names_are_all_there) {
 }
 END_TEST
 
+START_TEST(the_interner_is_in_it_once_it_was_asked) {
+    counter_set(&made.intern.entries, 2), counter_set(&made.intern.bytes_added, 300);
+    const char *json = dumped(STATS_JSON);
+    has_not("intern");
+    counter_set(&made.late.intern_lookups, 8), counter_set(&made.late.intern_hits, 6), counter_set(&made.late.intern_bytes_in, 1000);
+    counter_set(&made.thread[3].intern_lookups, 4), counter_set(&made.thread[3].intern_hits, 3); /* a slot that is not ready says nothing */
+    json = dumped(STATS_JSON);
+    static const char *const names[] = { "entries", "lookups", "hits", "dedup_rate", "bytes_in", "bytes_stored", "evictions", "expired", "bytes_saved" };
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "\"%s\":", names[i]);
+        ck_assert_msg(strstr(strstr(json, "\"intern\""), key), "%s not in %s", key, json);
+    }
+    has("\"lookups\":8,\"hits\":6,\"dedup_rate\":0.7500"), has("\"bytes_saved\":700"), has_not("pages_shared");
+    json = dumped(STATS_TEXT);
+    has("intern     entries 2 lookups 8 hits 75.0%");
+}
+END_TEST
+
 START_TEST(what_cannot_be_known_is_absent) {
     counter_set(&made.device[0].in_use, 1);
     const char *json = dumped(STATS_JSON);
@@ -501,6 +520,7 @@ int main(void) {
     tcase_add_checked_fixture(all, begin, end);
     tcase_set_timeout(all, 30);
     tcase_add_test(all, fixed_names_are_all_there);
+    tcase_add_test(all, the_interner_is_in_it_once_it_was_asked);
     tcase_add_test(all, what_cannot_be_known_is_absent);
     tcase_add_test(all, a_device_whose_sum_does_not_hold_is_found_in_debug_builds);
     tcase_add_test(all, a_live_process_tells_what_the_kernel_knows);

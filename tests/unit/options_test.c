@@ -71,6 +71,26 @@ START_TEST(times_take_their_units) {
 }
 END_TEST
 
+START_TEST(counts_are_whole_numbers_in_their_range) {
+    static const struct { const char *text; bool good; uint64_t count; } cases[] = {
+        { "1", true, 1 }, { "10000", true, 10000 }, { "10000000", true, 10000000 }, { "007", true, 7 },
+        { "", false, 0 }, { "0", false, 0 }, { "10000001", false, 0 }, { "-1", false, 0 }, { "1K", false, 0 }, { "1.5", false, 0 }, { " 1", false, 0 },
+        { "99999999999999999999", false, 0 }, { "18446744073709551617", false, 0 }, { "1e3", false, 0 },
+    };
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        union option_value value = { 0 };
+        bool good = option_parse(&option_rows[OPTION_intern_max_entries], cases[i].text, &value);
+        ck_assert_msg(good == cases[i].good, "%s", cases[i].text);
+        if (good) ck_assert_msg(value.number == cases[i].count, "%s is %llu", cases[i].text, (unsigned long long)value.number);
+    }
+    setenv("COPPICE_INTERN_MAX_ENTRIES", "many", 1);
+    load();
+    ck_assert_uint_eq(lines(), 1);
+    ck_assert_ptr_nonnull(strstr(said, "a whole number from 1 to 10000000; using 10000"));
+    ck_assert_uint_eq(option_number(intern_max_entries), 10000);
+}
+END_TEST
+
 START_TEST(a_wrong_value_is_one_line_with_name_value_and_what_is_accepted) {
     setenv("COPPICE_POOL_MAX", "banana", 1);
     load();
@@ -138,6 +158,7 @@ int main(void) {
     tcase_add_test(all, defaults_are_accepted_by_their_own_rows);
     tcase_add_test(all, sizes_take_binary_units);
     tcase_add_test(all, times_take_their_units);
+    tcase_add_test(all, counts_are_whole_numbers_in_their_range);
     tcase_add_test(all, a_wrong_value_is_one_line_with_name_value_and_what_is_accepted);
     tcase_add_test(all, a_wrong_value_of_any_size_or_content_stays_one_line);
     tcase_add_test(all, an_unknown_name_is_said);

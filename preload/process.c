@@ -122,7 +122,8 @@ static void after_fork_in_child(void) {
     signals_fork_child();
     heap_thread_fork_child();
     /* else when it has allocated a little: most children soon call exec, which begins anew */
-    if (dump_triggers()->exit || device_in_use()) heap_settle_child();
+    if (dump_triggers()->exit || dump_triggers()->interval_ns || device_in_use()) heap_settle_child();
+    if (dump_triggers()->interval_ns) service_start(); /* a pool of workers is asked for its intervals too */
 }
 
 /* --- end */

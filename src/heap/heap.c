@@ -1,6 +1,6 @@
 /* heap.c: jemalloc's settings, its start, and the numbers that only it knows.
  *
- * The settings, and what each was chosen for (README, "Benchmarks", has the measurements):
+ * The settings, and what each was chosen for:
  *   tcache_max 64 KiB, eight blocks a class: what is larger is kept by kept.c; at most 2.6 MiB of blocks of 16 KiB and
  *     more can rest in an idle thread
  *   oversize_threshold 32 MiB: only larger blocks go back to the system at once (as in glibc; jemalloc's own 8 MiB makes
@@ -78,7 +78,7 @@ bool heap_trim(void) {
 
 /* --- what is published now and then */
 
-/* The number after the nth space of a line of /proc/self/statm, in bytes. */
+/* The second number of /proc/self/statm, in bytes. */
 static uint64_t resident_now(void) {
     char line[128];
     if (sys_read_file("/proc/self/statm", line, sizeof line) <= 0) return 0;

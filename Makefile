@@ -12,10 +12,10 @@ CFLAGS_BASE = -std=gnu11 $(OPT) -fPIC -fvisibility=hidden -fno-semantic-interpos
 CPPFLAGS_LIB = -Iinclude -I. -Isrc -I$(B)/gen -D_GNU_SOURCE $(CUDA_INC)
 
 ifeq ($(filter help clean,$(MAKECMDGOALS)),)
-include $(B)/deps/config.mk
+include build/deps/config.mk
 endif
-$(B)/deps/config.mk: scripts/setup
-	$(Q)scripts/setup $(B) && touch $@
+build/deps/config.mk: scripts/setup
+	$(Q)scripts/setup build && touch $@
 
 .DEFAULT_GOAL := all
 all: $(B)/libcoppice.so $(B)/coppice sim ## build everything
@@ -26,17 +26,17 @@ LIB_OBJ := $(LIB_SRC:%.c=$(B)/obj/%.o)
 LIB_TLS := -ftls-model=initial-exec
 # the driver's hooks, generated from NVIDIA's header and the classes in cuda_calls.def
 GEN := $(B)/gen
-$(GEN)/cuda_hooks.inc: scripts/gen-cuda-hooks preload/cuda_calls.def | $(B)/deps/config.mk
+$(GEN)/cuda_hooks.inc: scripts/gen-cuda-hooks preload/cuda_calls.def | build/deps/config.mk
 	$(Q)mkdir -p $(@D) && printf '#define __CUDA_API_VERSION_INTERNAL\n#include <cuda.h>\n' | $(CC) -E -P $(CUDA_INC) - > $(GEN)/cuda.i && \
 	  scripts/gen-cuda-hooks preload/cuda_calls.def $(GEN)/cuda.i $@
 $(B)/obj/preload/cuda_driver.o: $(GEN)/cuda_hooks.inc
-$(B)/obj/src/%.o: src/%.c | $(B)/deps/config.mk
+$(B)/obj/src/%.o: src/%.c | build/deps/config.mk
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_BASE) $(LIB_TLS) $(CPPFLAGS_LIB) -c $< -o $@
-$(B)/obj/preload/%.o: preload/%.c | $(B)/deps/config.mk
+$(B)/obj/preload/%.o: preload/%.c | build/deps/config.mk
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_BASE) $(LIB_TLS) -fno-builtin $(CPPFLAGS_LIB) -c $< -o $@
 # dlsym must reach the real one by a tail call in every build: it looks at its return address
 $(B)/obj/preload/symbol_lookup.o: CFLAGS_BASE += -O2 -fno-sanitize=all
-$(B)/obj/jemalloc.a: scripts/jemalloc-archive src/heap/jemalloc.syms | $(B)/deps/config.mk
+$(B)/obj/jemalloc.a: scripts/jemalloc-archive src/heap/jemalloc.syms | build/deps/config.mk
 	$(Q)mkdir -p $(@D) && scripts/jemalloc-archive $(JEMALLOC_PIC) src/heap/jemalloc.syms $@
 $(B)/libcoppice.so: $(LIB_OBJ) $(B)/obj/jemalloc.a preload/export.map
 	$(Q)$(CC) -shared $(OPT) $(EXTRA) -o $@ $(LIB_OBJ) $(B)/obj/jemalloc.a -Wl,--version-script=preload/export.map \
@@ -63,8 +63,10 @@ unit: $(UNIT) ## build the unit tests
 
 run: all ## the main job: two real servers, without and with Coppice
 	$(Q)scripts/mainjob/run
-test: all unit ## all tests
+test: all unit debug ## all tests
 	$(Q)tests/run
+debug: ## the library with its invariants checked, in build/debug
+	$(Q)$(MAKE) B=build/debug EXTRA=-DCOPPICE_DEBUG build/debug/libcoppice.so
 clients: all ## the large real programs: PyTorch, ONNX Runtime (several GB are fetched once)
 	$(Q)tests/run 'clients/*'
 mutants: all unit ## plant mistakes in the pool and see the tests find each
@@ -80,5 +82,5 @@ clean: ## remove what was built (downloads stay)
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
-.PHONY: clients mutants all sim unit run test bench install clean help
+.PHONY: debug clients mutants all sim unit run test bench install clean help
 -include $(shell find $(B)/obj $(B)/tests -name '*.d' 2>/dev/null)

@@ -3,7 +3,7 @@ NV := tests/sim/nvml
 NV_OBJ := $(B)/obj/sim/nvml
 NV_OBJS := $(patsubst $(NV)/%.c,$(NV_OBJ)/%.o,$(wildcard $(NV)/*.c))
 SIM_NVML := $(B)/sim/libnvidia-ml.so.1
-$(NV_OBJ)/%.o: $(NV)/%.c | $(B)/deps/config.mk
+$(NV_OBJ)/%.o: $(NV)/%.c | build/deps/config.mk
 	$(Q)mkdir -p $(@D) && $(CC) $(RT_CFLAGS) $(CUDA_INC) -c $< -o $@
 $(NV_OBJ)/declined.c: $(NV_OBJS) $(NV)/gen_nvml.py
 	$(Q)CC="$(CC)" $(NV)/gen_nvml.py "$(CUDA_INC)" $(NV_OBJS) > $@

@@ -13,7 +13,7 @@ RT_PY := $(RT)/gen_runtime.py
 
 define RUNTIME_RULES
 RT_OBJS_$(1) := $$(patsubst $(RT)/%.c,$(RT_OBJ)/$(1)/%.o,$$(RT_SRC))
-$(RT_OBJ)/$(1)/error_names.def: $(RT_PY) | $(B)/deps/config.mk
+$(RT_OBJ)/$(1)/error_names.def: $(RT_PY) | build/deps/config.mk
 	$(Q)mkdir -p $$(@D) && $(RT_PY) errors "$$(RT_INC_$(1))" > $$@
 $(RT_OBJ)/$(1)/%.o: $(RT)/%.c $(RT_OBJ)/$(1)/error_names.def
 	$(Q)$(CC) $$(RT_CFLAGS) -I$(RT_OBJ)/$(1) $$(RT_INC_$(1)) -c $$< -o $$@

@@ -17,11 +17,12 @@ enum { RARE_EVERY = 16 };
 
 /* --- beginning */
 
-/* Where jemalloc counts this thread's bytes. Looked up by number: it happens once a thread. */
+/* Where jemalloc counts this thread's bytes. Asked by name: it happens once a thread. */
 static const uint64_t *jemalloc_count(const char *name) {
-    uint64_t *at = NULL;
+    static const uint64_t unknown;
+    const uint64_t *at = NULL;
     size_t length = sizeof at;
-    return je_mallctl(name, &at, &length, NULL, 0) == 0 ? at : NULL;
+    return je_mallctl(name, &at, &length, NULL, 0) == 0 ? at : &unknown;
 }
 
 static void share(struct heap_thread *t) {

@@ -91,6 +91,7 @@ const server = http.createServer((request, response) => {
 
 process.once("SIGTERM", async () => {
     await new Promise((resolve) => server.close(resolve));      // requests inside finish first
+    await reloading;                                            // and so does a replacement of the model
     await model.dispose();
     await llama.dispose();
     process.exit(0);

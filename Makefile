@@ -74,10 +74,11 @@ mutants: all unit ## plant mistakes in the pool and see the tests find each
 docs/OPTIONS.md: $(B)/coppice
 	$(Q)$(B)/coppice options --markdown > $@
 PREFIX ?= /usr/local
-install: $(B)/libcoppice.so $(B)/coppice ## install the library, the program and the header under PREFIX
+install: $(B)/libcoppice.so $(B)/coppice ## install the library, the program, the header and the Python module under PREFIX
 	install -D -m 755 $(B)/libcoppice.so "$(DESTDIR)$(PREFIX)/lib/coppice/libcoppice.so"
 	install -D -m 755 $(B)/coppice "$(DESTDIR)$(PREFIX)/bin/coppice"
 	install -D -m 644 include/coppice/coppice.h "$(DESTDIR)$(PREFIX)/include/coppice/coppice.h"
+	install -D -m 644 python/coppice.py "$(DESTDIR)$(PREFIX)/share/coppice/coppice.py"
 clean: ## remove what was built (downloads stay)
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
 help: ## this list

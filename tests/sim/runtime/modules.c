@@ -109,7 +109,6 @@ cudaError_t rt_kernel(const void *function, CUkernel *kernel)
         return cudaSuccess;
     TRY(load(r->image, &library));
     TRY(rt(DRV(cuLibraryGetKernel)(kernel, library, r->name)));
-    rt_kernel_found(r->name);
     insert((struct record){ .key = *kernel, .kernel = *kernel, .host = function });
     __atomic_store_n(&r->kernel, *kernel, __ATOMIC_RELEASE);
     return cudaSuccess;

@@ -46,7 +46,6 @@ cudaError_t rt_kernel(const void *host_function_or_kernel, CUkernel *kernel);
 const void *rt_host_function(CUfunction function); /* the way back, for graph nodes; the handle itself when it has none */
 cudaError_t rt_symbol(const void *host_variable, CUdeviceptr *address, size_t *size);
 void rt_remember_kernel(CUkernel kernel);
-void rt_kernel_found(const char *name); /* twins.c */
 
 /* --- copies, shared by copy.c, symbol.c and graph.c */
 cudaError_t rt_copy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind, CUstream stream, bool async);

@@ -49,9 +49,12 @@ class Client:
         if not folder.exists() and shutil.disk_usage(cache.root()).free < self.needs_bytes:
             raise Skip(f"less than {self.needs_bytes >> 30} GiB free in {cache.root()}")
         try:
-            return cache._pip_target(folder.name, self.packages)
+            return cache._pip_target(folder.name, self.wanted())
         except cache.Missing as why:
             raise Skip(" ".join(str(why).split())) from None
+
+    def wanted(self):
+        return self.packages
 
     def environment(self, configuration, with_coppice):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("COPPICE_", "PYTORCH_", "SIM_"))}

@@ -2,7 +2,7 @@
  *
  * The *store* is one reservation of private anonymous memory, mapped PROT_READ. Contents lie in *blocks*: a word that says
  * whose the block is (an id of the table), then the bytes, aligned to 8. A *page* (4096 bytes) holds blocks of one
- * class; the *class* is how many fit in it, so there is no table of sizes and no page with an unused tail of note. What
+ * class; the *class* is how many fit in it, so there is no table of sizes and little is lost at its end. What
  * does not fit in a page has consecutive pages of its own. What is known of a page is kept outside it.
  *
  * To write, the pages of one block are made writable for the time of a copy (the *window*). A stray write of another

@@ -18,8 +18,12 @@
  * One lock, not one a shard: whoever adds a content changes a mapping, for which the kernel takes the process's
  * mmap lock anyway, and what hits change (references, counters) is already apart, by entry and by thread.
  *
+ * The hash only chooses whom to compare with, so XXH3's 64 bits do (32 are kept): 128 would cost a hit 7 ns more and save
+ * nothing, because nothing is ever believed to be equal.
+ *
  * Order of use: a clock. A hit marks its entry *touched* if it is not; the *hand* goes around, takes marks away, and evicts
- * what has none. An exact list would be a shared write for each hit.
+ * what has none. An exact list would be a shared write for each hit. Age counts from the end of the last reference, so
+ * only that release reads the time; an entry that is referenced has no age.
  *
  * fork: the lock is taken around it, the memory is private, so the child has a whole table of its own, with the parent's
  * references (an addition of another thread under way stays for ever, and keeps one entry). In a handler that interrupted
@@ -42,15 +46,18 @@
 #define DEAD ((uint64_t)1 << 63)
 enum { STEPS = 32, ANY_STEPS = -1, ROOM_ATTEMPTS = 64 };
 enum { TIME_SHIFT = 27, TOUCHED = 1 }; /* times are kept in units of 134 ms */
+enum { CLOCK_EVERY = 16 };              /* hits of a thread between two looks at the clock */
 
+/* Half a cache line. */
 struct entry {
-    _Atomic uint64_t state;      /* DEAD, references */
-    _Atomic uint64_t hash;       /* written while DEAD */
-    _Atomic uint32_t next;       /* id of the next in the chain, or of the next free one; the lock's */
-    _Atomic uint32_t where;      /* block; written while DEAD, as are the next three */
-    uint32_t length, tag, bucket;
-    _Atomic uint32_t used;       /* time of the last use, above the mark; anybody, the last one wins */
+    _Atomic uint64_t state;         /* DEAD, references */
+    _Atomic uint32_t hash;          /* written while DEAD; chooses the bucket */
+    _Atomic uint32_t next;          /* id of the next in the chain, or of the next free one; the lock's */
+    _Atomic uint32_t where;         /* block; written while DEAD, as are the next two */
+    uint32_t length, tag;
+    _Atomic uint32_t used;          /* end of the last reference, above the mark; anybody, the last one wins */
 };
+_Static_assert(sizeof(struct entry) == 32, "an entry never lies in two cache lines");
 
 static struct {
     struct entry *entry;         /* [1..most]; 0 is no id */
@@ -161,9 +168,12 @@ static inline void count(bool hit, size_t length) {
 
 static inline uint32_t time_of(uint64_t now) { return (uint32_t)(now >> TIME_SHIFT) << 1; }
 
-static inline void touch(struct entry *e, uint32_t used) {
-    if (atomic_load_explicit(&e->used, memory_order_relaxed) != used) atomic_store_explicit(&e->used, used, memory_order_relaxed);
+static inline void touch(struct entry *e) {
+    uint32_t used = atomic_load_explicit(&e->used, memory_order_relaxed);
+    if (!(used & TOUCHED)) atomic_store_explicit(&e->used, used | TOUCHED, memory_order_relaxed);
 }
+
+static inline _Atomic uint32_t *bucket_of(uint32_t hash) { return &table.bucket[hash & table.mask]; }
 
 /* Adds a reference if the entry is alive and of this content. */
 static inline bool hold_if_equal(struct entry *e, const struct intern_content *c) {
@@ -177,10 +187,10 @@ static inline bool hold_if_equal(struct entry *e, const struct intern_content *c
 
 /* The entry of this content, with a reference more; 0: not found in so many steps. */
 static inline uint32_t find(const struct intern_content *c, int steps) {
-    uint32_t id = atomic_load_explicit(&table.bucket[c->hash[1] & table.mask], memory_order_acquire);
+    uint32_t id = atomic_load_explicit(bucket_of(c->hash), memory_order_acquire);
     for (; id && steps != 0; steps--) {
         struct entry *e = &table.entry[id];
-        if (atomic_load_explicit(&e->hash, memory_order_relaxed) == c->hash[0] && hold_if_equal(e, c)) return id;
+        if (atomic_load_explicit(&e->hash, memory_order_relaxed) == c->hash && hold_if_equal(e, c)) return id;
         id = atomic_load_explicit(&e->next, memory_order_acquire);
     }
     return 0;
@@ -190,7 +200,7 @@ static inline uint32_t find(const struct intern_content *c, int steps) {
 
 static void unlink_entry(uint32_t id) {
     struct entry *e = &table.entry[id];
-    _Atomic uint32_t *link = &table.bucket[e->bucket];
+    _Atomic uint32_t *link = bucket_of(atomic_load_explicit(&e->hash, memory_order_relaxed));
     while (atomic_load_explicit(link, memory_order_relaxed) != id) link = &table.entry[atomic_load_explicit(link, memory_order_relaxed)].next;
     atomic_store_explicit(link, atomic_load_explicit(&e->next, memory_order_relaxed), memory_order_release);
 }
@@ -238,16 +248,21 @@ static bool too_old(const struct entry *e, uint64_t now) {
     return age <= half && (uint64_t)(age >> 1) << TIME_SHIFT > option_number(intern_max_age); /* beyond half: used just now */
 }
 
-static COLD void cleanup(uint64_t now) {
+static void cleanup(uint64_t now) {
+    uint64_t interval = option_number(intern_cleanup_interval);
+    atomic_store_explicit(&table.next_cleanup, now + interval < now ? UINT64_MAX : now + interval, memory_order_relaxed);
+    for (uint32_t id = 1; id <= table.ids; id++)
+        if (atomic_load_explicit(&table.entry[id].state, memory_order_relaxed) == 0 && too_old(&table.entry[id], now) && retire(id))
+            counter_add(&counters->intern.expired, 1);
+    publish();
+}
+
+/* Takes the lock, if there is something to do. */
+static COLD void cleanup_if_due(uint64_t now) {
+    if (now < atomic_load_explicit(&table.next_cleanup, memory_order_relaxed)) return;
+    if (heap_thread.state != THREAD_LIVE) count_ready();
     enter();
-    if (now >= atomic_load_explicit(&table.next_cleanup, memory_order_relaxed)) {
-        uint64_t interval = option_number(intern_cleanup_interval);
-        atomic_store_explicit(&table.next_cleanup, now + interval < now ? UINT64_MAX : now + interval, memory_order_relaxed);
-        for (uint32_t id = 1; id <= table.ids; id++)
-            if (atomic_load_explicit(&table.entry[id].state, memory_order_relaxed) == 0 && too_old(&table.entry[id], now) && retire(id))
-                counter_add(&counters->intern.expired, 1);
-        publish();
-    }
+    if (now >= atomic_load_explicit(&table.next_cleanup, memory_order_relaxed)) cleanup(now);
     leave();
 }
 
@@ -273,7 +288,7 @@ static uint32_t take_block(uint32_t id, const struct intern_content *c) {
     }
 }
 
-static uint32_t add(const struct intern_content *c, uint64_t now) {
+static uint32_t add(const struct intern_content *c) {
     uint32_t id = take_entry();
     if (!id) return 0;
     struct entry *e = &table.entry[id];
@@ -282,24 +297,25 @@ static uint32_t add(const struct intern_content *c, uint64_t now) {
         put_free(id);
         return 0;
     }
-    e->length = (uint32_t)c->length, e->tag = c->tag, e->bucket = (uint32_t)c->hash[1] & table.mask;
+    e->length = (uint32_t)c->length, e->tag = c->tag;
     atomic_store_explicit(&e->where, where, memory_order_relaxed);
-    atomic_store_explicit(&e->hash, c->hash[0], memory_order_relaxed);
-    atomic_store_explicit(&e->used, time_of(now), memory_order_relaxed);
-    atomic_store_explicit(&e->next, atomic_load_explicit(&table.bucket[e->bucket], memory_order_relaxed), memory_order_relaxed);
+    atomic_store_explicit(&e->hash, c->hash, memory_order_relaxed);
+    atomic_store_explicit(&e->used, 0, memory_order_relaxed);
+    _Atomic uint32_t *bucket = bucket_of(c->hash);
+    atomic_store_explicit(&e->next, atomic_load_explicit(bucket, memory_order_relaxed), memory_order_relaxed);
     atomic_fetch_add_explicit(&e->state, 1 - DEAD, memory_order_release);
-    atomic_store_explicit(&table.bucket[e->bucket], id, memory_order_release);
+    atomic_store_explicit(bucket, id, memory_order_release);
     table.entries++, table.bytes += c->length;
     counter_add(&counters->intern.bytes_added, c->length);
     return id;
 }
 
-static COLD uint32_t find_or_add(const struct intern_content *c, uint64_t now, bool *found) {
+static COLD uint32_t find_or_add(const struct intern_content *c, bool *found) {
     if (heap_thread.state != THREAD_LIVE) count_ready();
     enter();
     uint32_t id = find(c, ANY_STEPS);
     *found = id != 0;
-    if (!id && c->length <= SLAB_LENGTH_MOST) id = add(c, now);
+    if (!id && c->length <= SLAB_LENGTH_MOST) id = add(c);
     if (!id) counter_add(&counters->intern.refused, 1);
     publish();
     leave();
@@ -308,26 +324,39 @@ static COLD uint32_t find_or_add(const struct intern_content *c, uint64_t now, b
 
 /* --- the table's functions */
 
-const void *intern_content(const struct intern_content *c, uint64_t now) {
-    if (unlikely(now >= atomic_load_explicit(&table.next_cleanup, memory_order_relaxed))) {
-        if (heap_thread.state != THREAD_LIVE) count_ready();
-        cleanup(now);
-    }
-    uint32_t id = find(c, STEPS);
-    bool found = true;
-    if (unlikely(!id)) id = find_or_add(c, now, &found);
+static inline const char *address_of(uint32_t id) { return slab_at(atomic_load_explicit(&table.entry[id].where, memory_order_relaxed)); }
+
+static COLD const void *intern_new(const struct intern_content *c) {
+    bool found;
+    uint32_t id = find_or_add(c, &found);
     count(found, id ? c->length : 0);
-    if (unlikely(!id)) return NULL;
-    if (found) touch(&table.entry[id], time_of(now) | TOUCHED);
-    return slab_at(atomic_load_explicit(&table.entry[id].where, memory_order_relaxed));
+    return id ? address_of(id) : NULL;
 }
+
+/* A hit: a hash, two or three cache lines read, the bytes compared, one atomic addition. NULL: not found here. */
+static inline const void *hit(const struct intern_content *c) {
+    uint32_t id = find(c, STEPS);
+    if (unlikely(!id)) return NULL;
+    touch(&table.entry[id]);
+    count(true, c->length);
+    return address_of(id);
+}
+
+static inline bool time_to_look(void) { return heap_thread.state != THREAD_LIVE || counter_get(&heap_thread.slot->intern_lookups) % CLOCK_EVERY == 0; }
 
 const void *intern(const void *bytes, size_t length, uint32_t tag) {
     if (unlikely(!bytes && length > 0)) return NULL;
-    if (!bytes) bytes = "";
-    XXH128_hash_t hash = XXH3_128bits(bytes, length);
-    uint64_t salt = tag * 0x9E3779B97F4A7C15u;
-    return intern_content(&(struct intern_content){ bytes, length, tag, { hash.low64 ^ salt, hash.high64 + salt } }, clock_coarse_ns());
+    if (unlikely(!bytes)) bytes = "";
+    if (unlikely(time_to_look())) cleanup_if_due(clock_coarse_ns());
+    struct intern_content c = { bytes, length, tag, (uint32_t)XXH3_64bits(bytes, length) ^ tag * 0x9E3779B1u };
+    const void *interned = hit(&c);
+    return likely(interned) ? interned : intern_new(&c);
+}
+
+const void *intern_content(const struct intern_content *c, uint64_t now) {
+    cleanup_if_due(now);
+    const void *interned = hit(c);
+    return interned ? interned : intern_new(c);
 }
 
 /* The entry whose bytes are at this address, NULL: none's. */
@@ -338,19 +367,24 @@ static struct entry *entry_at(const void *interned) {
     return slab_at(atomic_load_explicit(&e->where, memory_order_relaxed)) == interned ? e : NULL;
 }
 
-bool intern_release_at(const void *interned, uint64_t now) {
+/* The release of the last reference settles from when the entry's age counts: before it, because after it the entry may be
+ * somebody else's. */
+static inline bool give_back(const void *interned, uint64_t (*time)(uint64_t), uint64_t argument) {
     struct entry *e = entry_at(interned);
     if (!e) return false;
     uint64_t state = atomic_load_explicit(&e->state, memory_order_relaxed);
     do {
         if (state == 0 || state & DEAD) return false;
-        if (state == 1) touch(e, time_of(now) | TOUCHED); /* it was in use until now */
+        if (state == 1) atomic_store_explicit(&e->used, time_of(time(argument)) | TOUCHED, memory_order_relaxed);
     } while (!atomic_compare_exchange_weak_explicit(&e->state, &state, state - 1, memory_order_release, memory_order_relaxed));
     if (state == 1 && !atomic_load_explicit(&table.released, memory_order_relaxed)) atomic_store_explicit(&table.released, true, memory_order_relaxed);
     return true;
 }
 
-bool intern_release(const void *interned) { return intern_release_at(interned, clock_coarse_ns()); }
+static uint64_t given(uint64_t now) { return now; }
+static uint64_t asked(uint64_t unused) { return clock_coarse_ns(); }
+bool intern_release_at(const void *interned, uint64_t now) { return give_back(interned, given, now); }
+bool intern_release(const void *interned) { return give_back(interned, asked, 0); }
 
 bool intern_length(const void *interned, size_t *length) {
     struct entry *e = entry_at(interned);
@@ -359,9 +393,9 @@ bool intern_length(const void *interned, size_t *length) {
     return true;
 }
 
-static bool entry_is_valid(uint32_t id, uint32_t bucket) {
+static bool entry_is_valid(uint32_t id, const _Atomic uint32_t *bucket) {
     struct entry *e = &table.entry[id];
-    return id <= table.ids && !(atomic_load(&e->state) & DEAD) && e->bucket == bucket && slab_owner(slab_at(atomic_load(&e->where))) == id;
+    return id <= table.ids && !(atomic_load(&e->state) & DEAD) && bucket_of(atomic_load(&e->hash)) == bucket && slab_owner(slab_at(atomic_load(&e->where))) == id;
 }
 
 bool intern_is_valid(void) {
@@ -370,7 +404,7 @@ bool intern_is_valid(void) {
     enter();
     for (uint32_t b = 0; b <= table.mask; b++)
         for (uint32_t id = atomic_load(&table.bucket[b]); id && valid; id = atomic_load(&table.entry[id].next)) {
-            valid = entry_is_valid(id, b) && linked++ < table.ids;
+            valid = entry_is_valid(id, &table.bucket[b]) && linked++ < table.ids;
             bytes += table.entry[id].length;
         }
     for (uint32_t id = table.free; id && valid; id = atomic_load(&table.entry[id].next)) valid = free++ < table.ids && atomic_load(&table.entry[id].state) & DEAD;

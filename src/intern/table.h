@@ -3,7 +3,7 @@
  * A *content* is bytes with a tag; two are equal when both are. The *table* holds each content once: an *entry* is what is
  * known of it (hash, references, last use), a block of the store (intern/slab.h) its bytes. A *reference* is one answer
  * that was not given back. An entry without references stays, to be found again, until it is *evicted* (the table is full;
- * the entry has not been used since the hand last passed it) or *expired* (nobody used it for INTERN_MAX_AGE). An entry
+ * the entry has not been used since the hand last passed it) or *expired* (its last reference was given back INTERN_MAX_AGE ago). An entry
  * with references goes nowhere, whatever its age: when all are referenced and the table is full, new contents are refused.
  *
  * Any thread, not signal handlers. A hit takes no lock; whoever adds or removes takes the table's. */
@@ -19,7 +19,7 @@ struct intern_content {
     const void *bytes;
     size_t length;
     uint32_t tag;
-    uint64_t hash[2]; /* [0] is compared, [1] chooses the bucket; equal contents have equal ones, nothing more is relied on */
+    uint32_t hash; /* equal contents have equal ones, nothing more is relied on */
 };
 
 /* Is there a table? Set once, by intern_start. */

@@ -32,7 +32,7 @@ endef
 $(eval $(call RUNTIME_RULES,13))
 $(eval $(call RUNTIME_RULES,12))
 
--include tests/sim/cublas/cublas.mk tests/sim/nvml/nvml.mk tests/clients/clients.mk
+-include tests/sim/cublas/cublas.mk tests/sim/nvml/nvml.mk
 .PHONY: sim-runtime sim-coverage
 sim-runtime: $(B)/sim/libcudart.so.13 $(B)/sim/libcudart.so.12 $(SIM_CUBLAS) $(SIM_NVML)
 sim-coverage: $(B)/sim/coverage-cudart-13.txt $(B)/sim/coverage-cudart-12.txt ## which runtime functions are simulated

@@ -6,12 +6,12 @@ streamed one, and sleep and wake where the configuration has them. The *facts* o
 many chunks were streamed; texts mean nothing, because simulated kernels do not compute. Facts must be equal in both runs, no
 log line may say ERROR, and with Coppice some process of the engine must have counted device allocations.
 
-This takes minutes, so it runs only when asked for: COPPICE_CLIENTS=all, which `make clients` sets."""
+A start takes a minute, so these are among the tests that run only when they are named (`make clients`)."""
 import concurrent.futures, json, os, signal, socket, subprocess, sys, time, urllib.error, urllib.request
 from pathlib import Path
 
 import simulated
-from simulated import REPO, LIBRARY, Skip
+from simulated import REPO
 
 REQUESTS, TOKENS, START_S = 64, 32, 240
 SERVE = ("--load-format dummy --dtype float16 --max-model-len 256 --max-num-seqs 8 --max-num-batched-tokens 256 "
@@ -137,8 +137,6 @@ class Engine(simulated.Client):
         self.prefix = prefix
 
     def prepare(self, plain_only):
-        if os.environ.get("COPPICE_CLIENTS") != "all":
-            raise Skip("an engine takes minutes and 4.5 GB; COPPICE_CLIENTS=all or make clients")
         super().prepare(plain_only)
         self.model = self.build / "model"
         make_model(self.model, self.site)

@@ -5,6 +5,7 @@
 #include "device/fence.h"
 #include "device/work.h"
 #include "stats/service.h"
+#include <stdlib.h>
 
 enum {
     SAMPLE_EVERY = 1024,        /* one hit in so many is timed */
@@ -225,6 +226,22 @@ enum pool_verdict pool_give(uint64_t address) {
     return POOL_KEPT;
 }
 
+/* At exit the driver takes itself down: no call of ours may come after. */
+static struct lock chore_lock = LOCK_INIT(RANK_START);
+static bool exiting;
+static void end_chores(void) {
+    lock_take(&chore_lock);
+    exiting = true;
+    lock_release(&chore_lock);
+}
+
+static void begin_chores(void) {
+    static _Atomic bool begun;
+    if (likely(atomic_load_explicit(&begun, memory_order_relaxed)) || atomic_exchange(&begun, true)) return;
+    atexit(end_chores); /* registered after the driver's own handlers, so it runs before them */
+    service_start();
+}
+
 void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t asked) {
     struct device_counters *d = c->counters;
     struct device_shard_counters *n = counts_of(c, own_shard(c));
@@ -239,7 +256,7 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
     lock_take(&own_shard(c)->lock);
     counter_bump(&n->allocs, 1);
     lock_release(&own_shard(c)->lock);
-    service_start();
+    begin_chores();
 }
 
 struct block *pool_disown(uint64_t address) {
@@ -293,7 +310,7 @@ uint64_t pool_flush(struct context *own) {
 }
 
 /* A free by the driver waits for the device: only while it has nothing to do is that nobody's time. */
-void pool_chore(void) {
+static void give_back_while_idle(void) {
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) {
         struct context *c = contexts[i];
         struct device_counters *d = c->counters;
@@ -302,6 +319,12 @@ void pool_chore(void) {
         bool beyond = counter_get(&d->reserved_bytes) > demand_keep(&c->demand, counter_get(&d->live_bytes));
         if (beyond && counter_get(&d->reserved_bytes) > counter_get(&d->live_bytes) && fence_poll(fence_tag())) enforce_limits(c);
     }
+}
+
+void pool_chore(void) {
+    lock_take(&chore_lock);
+    if (!exiting) give_back_while_idle();
+    lock_release(&chore_lock);
 }
 
 /* Collects a context's blocks a handful at a time, because the table's lock is held while it is walked. */
@@ -328,6 +351,7 @@ void pool_drop_context(struct context *c) {
 }
 
 void pool_fork_child(void) {
+    lock_reset(&chore_lock);
     capture_fork_child(), fence_fork_child(), context_fork_child(), block_fork_child();
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
         for (unsigned j = 0; j < SHARDS; j++) lock_reset(&contexts[i]->shard[j].lock);

@@ -1,6 +1,6 @@
 /* The table of blocks: what was put in is found by its address, what was hidden is not, through growth and reuse. */
 #include "device/block.h"
-#include <check.h>
+#include "suite.h"
 #include <stdlib.h>
 
 static uint64_t address_of(unsigned i) { return 0x7f0000000000ull + (uint64_t)i * 512; }
@@ -51,16 +51,5 @@ START_TEST(only_one_of_two_frees_moves_a_block) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("block");
-    TCase *cases = tcase_create("table");
-    tcase_add_test(cases, blocks_are_found_through_growth);
-    tcase_add_test(cases, random_changes_agree_with_a_model);
-    tcase_add_test(cases, only_one_of_two_frees_moves_a_block);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
+SUITE("block", NULL, NULL,
+      blocks_are_found_through_growth, random_changes_agree_with_a_model, only_one_of_two_frees_moves_a_block)

@@ -1,7 +1,7 @@
 /* counters_test.c: the counters' file, and the slots of threads. Each case runs in a process of its own (Check forks). */
 #include "stats/counters.h"
 #include "base/options.h"
-#include <check.h>
+#include "suite.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -383,37 +383,14 @@ START_TEST(a_devices_shards_are_added_up_and_cached_follows) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("counters");
-    TCase *all = tcase_create("counters");
-    tcase_add_checked_fixture(all, begin, end);
-    tcase_add_test(all, what_is_counted_is_in_the_file);
-    tcase_add_test(all, counts_made_before_the_file_are_kept_and_pointers_stay_good);
-    tcase_add_test(all, the_folder_and_the_file_are_for_us_alone);
-    tcase_add_test(all, a_folder_with_open_bits_is_left_alone);
-    tcase_add_test(all, a_folder_that_is_a_link_is_left_alone);
-    tcase_add_test(all, a_folder_of_somebody_else_is_left_alone);
-    tcase_add_test(all, a_file_of_the_same_name_makes_way);
-    tcase_add_test(all, a_link_in_the_files_place_is_not_followed);
-    tcase_add_test(all, no_descriptor_and_no_errno_is_left_behind);
-    tcase_add_test(all, a_limit_on_file_size_is_no_signal);
-    tcase_add_test(all, a_small_file_system_is_no_error);
-    tcase_add_test(all, threads_find_slots_when_the_file_cannot_grow);
-    tcase_add_test(all, the_file_takes_little_while_few_threads_run);
-    tcase_add_test(all, a_child_counts_in_a_file_of_its_own);
-    tcase_add_test(all, a_child_never_writes_its_parents_file);
-    tcase_add_test(all, a_killed_process_leaves_its_numbers);
-    tcase_add_test(all, only_the_process_that_opened_it_closes_the_file);
-    tcase_add_test(all, threads_that_come_and_go_lose_no_count);
-    tcase_add_test(all, more_threads_than_slots_share_one);
-    tcase_add_test(all, calls_are_counted_by_name_however_many);
-    tcase_add_test(all, long_names_are_cut_not_spilled);
-    tcase_add_test(all, more_freed_than_allocated_is_not_a_huge_number);
-    tcase_add_test(all, a_devices_shards_are_added_up_and_cached_follows);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("counters", begin, end,
+      what_is_counted_is_in_the_file, counts_made_before_the_file_are_kept_and_pointers_stay_good,
+      the_folder_and_the_file_are_for_us_alone, a_folder_with_open_bits_is_left_alone,
+      a_folder_that_is_a_link_is_left_alone, a_folder_of_somebody_else_is_left_alone, a_file_of_the_same_name_makes_way,
+      a_link_in_the_files_place_is_not_followed, no_descriptor_and_no_errno_is_left_behind,
+      a_limit_on_file_size_is_no_signal, a_small_file_system_is_no_error, threads_find_slots_when_the_file_cannot_grow,
+      the_file_takes_little_while_few_threads_run, a_child_counts_in_a_file_of_its_own,
+      a_child_never_writes_its_parents_file, a_killed_process_leaves_its_numbers,
+      only_the_process_that_opened_it_closes_the_file, threads_that_come_and_go_lose_no_count,
+      more_threads_than_slots_share_one, calls_are_counted_by_name_however_many, long_names_are_cut_not_spilled,
+      more_freed_than_allocated_is_not_a_huge_number, a_devices_shards_are_added_up_and_cached_follows)

@@ -1,6 +1,6 @@
 /* Demand is the sliding maximum of live bytes over the last minute, against a model that keeps every value. */
 #include "device/demand.h"
-#include <check.h>
+#include "suite.h"
 #include <stdlib.h>
 
 #define SECOND 1000000000ull
@@ -59,17 +59,6 @@ START_TEST(random_demand_is_between_the_minute_before_and_the_slots_that_touch_i
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("demand");
-    TCase *cases = tcase_create("window");
-    tcase_add_test(cases, a_burst_is_kept_for_a_minute_and_then_forgotten);
-    tcase_add_test(cases, large_demand_gets_a_tenth_more);
-    tcase_add_test(cases, nobody_looking_for_long_forgets_too);
-    tcase_add_test(cases, random_demand_is_between_the_minute_before_and_the_slots_that_touch_it);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
+SUITE("demand", NULL, NULL,
+      a_burst_is_kept_for_a_minute_and_then_forgotten, large_demand_gets_a_tenth_more, nobody_looking_for_long_forgets_too,
+      random_demand_is_between_the_minute_before_and_the_slots_that_touch_it)

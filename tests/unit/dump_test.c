@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "stats/format.h"
 #include "stats/target.h"
-#include <check.h>
+#include "suite.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -514,42 +514,15 @@ START_TEST(a_process_that_did_not_open_the_counters_dumps_nothing) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("dump");
-    TCase *all = tcase_create("dump");
-    tcase_add_checked_fixture(all, begin, end);
-    tcase_set_timeout(all, 30);
-    tcase_add_test(all, fixed_names_are_all_there);
-    tcase_add_test(all, the_interner_is_in_it_once_it_was_asked);
-    tcase_add_test(all, what_cannot_be_known_is_absent);
-    tcase_add_test(all, a_device_whose_sum_does_not_hold_is_found_in_debug_builds);
-    tcase_add_test(all, a_live_process_tells_what_the_kernel_knows);
-    tcase_add_test(all, percentiles_lie_in_the_bucket_of_their_rank);
-    tcase_add_test(all, json_parses_for_hostile_names_and_numbers);
-    tcase_add_test(all, text_stays_on_its_lines);
-    tcase_add_test(all, the_worst_dump_fits);
-    tcase_add_test(all, the_list_of_triggers_is_read_exactly);
-    tcase_add_test(all, signals_have_names_and_numbers);
-    tcase_add_test(all, unset_is_the_signal_only);
-    tcase_add_test(all, empty_is_nothing);
-    tcase_add_test(all, a_wrong_trigger_or_signal_is_one_line_each);
-    tcase_add_test(all, percent_p_is_the_process);
-    tcase_add_test(all, a_relative_file_stays_where_the_program_started);
-    tcase_add_test(all, a_reader_sees_a_whole_dump_always);
-    tcase_add_test(all, a_link_is_replaced_and_its_target_left_alone);
-    tcase_add_test(all, a_device_or_pipe_is_never_replaced);
-    tcase_add_test(all, what_cannot_be_written_is_said_once);
-    tcase_add_test(all, a_limit_on_file_size_is_no_signal);
-    tcase_add_test(all, standard_error_is_the_default);
-    tcase_add_test(all, a_file_that_took_the_place_of_standard_error_stays_clean);
-    tcase_add_test(all, a_pipe_that_fills_up_holds_us_up_for_a_second_at_most);
-    tcase_add_test(all, a_pipe_without_a_reader_is_no_signal);
-    tcase_add_test(all, a_large_dump_goes_through_a_slow_pipe_whole);
-    tcase_add_test(all, a_process_that_did_not_open_the_counters_dumps_nothing);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("dump", begin, end,
+      fixed_names_are_all_there, the_interner_is_in_it_once_it_was_asked, what_cannot_be_known_is_absent,
+      a_device_whose_sum_does_not_hold_is_found_in_debug_builds, a_live_process_tells_what_the_kernel_knows,
+      percentiles_lie_in_the_bucket_of_their_rank, json_parses_for_hostile_names_and_numbers, text_stays_on_its_lines,
+      the_worst_dump_fits, the_list_of_triggers_is_read_exactly, signals_have_names_and_numbers, unset_is_the_signal_only,
+      empty_is_nothing, a_wrong_trigger_or_signal_is_one_line_each, percent_p_is_the_process,
+      a_relative_file_stays_where_the_program_started, a_reader_sees_a_whole_dump_always,
+      a_link_is_replaced_and_its_target_left_alone, a_device_or_pipe_is_never_replaced, what_cannot_be_written_is_said_once,
+      a_limit_on_file_size_is_no_signal, standard_error_is_the_default,
+      a_file_that_took_the_place_of_standard_error_stays_clean, a_pipe_that_fills_up_holds_us_up_for_a_second_at_most,
+      a_pipe_without_a_reader_is_no_signal, a_large_dump_goes_through_a_slow_pipe_whole,
+      a_process_that_did_not_open_the_counters_dumps_nothing)

@@ -2,7 +2,7 @@
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
-#include <check.h>
+#include "suite.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -248,26 +248,9 @@ START_TEST(cached_and_resident_memory_become_known) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("heap");
-    TCase *t = tcase_create("heap");
-    tcase_set_timeout(t, 30);
-    tcase_add_test(t, bootstrap_blocks_are_apart_aligned_and_zero);
-    tcase_add_test(t, a_full_bootstrap_arena_answers_ENOMEM);
-    tcase_add_test(t, everything_of_jemalloc_lies_in_our_segments);
-    tcase_add_test(t, pieces_are_aligned_apart_and_empty_when_they_come_back);
-    tcase_add_test(t, further_segments_are_found_too);
-    tcase_add_test(t, a_limited_address_space_is_used_sparingly);
-    tcase_add_test(t, trim_gives_memory_back);
-    tcase_add_test(t, a_large_block_is_kept_and_found_again);
-    tcase_add_test(t, no_more_than_two_blocks_rest_and_not_for_long);
-    tcase_add_test(t, numbers_equal_what_a_model_counts);
-    tcase_add_test(t, ended_threads_leave_exact_numbers);
-    tcase_add_test(t, cached_and_resident_memory_become_known);
-    suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
+SUITE("heap", NULL, NULL,
+      bootstrap_blocks_are_apart_aligned_and_zero, a_full_bootstrap_arena_answers_ENOMEM,
+      everything_of_jemalloc_lies_in_our_segments, pieces_are_aligned_apart_and_empty_when_they_come_back,
+      further_segments_are_found_too, a_limited_address_space_is_used_sparingly, trim_gives_memory_back,
+      a_large_block_is_kept_and_found_again, no_more_than_two_blocks_rest_and_not_for_long,
+      numbers_equal_what_a_model_counts, ended_threads_leave_exact_numbers, cached_and_resident_memory_become_known)

@@ -1,7 +1,7 @@
 /* options_test.c: what each kind of option accepts, and what is said of the rest. */
 #include "base/options.h"
 #include "base/log.h"
-#include <check.h>
+#include "suite.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,23 +152,8 @@ START_TEST(every_row_can_be_explained) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("options");
-    TCase *all = tcase_create("options");
-    tcase_add_test(all, defaults_are_accepted_by_their_own_rows);
-    tcase_add_test(all, sizes_take_binary_units);
-    tcase_add_test(all, times_take_their_units);
-    tcase_add_test(all, counts_are_whole_numbers_in_their_range);
-    tcase_add_test(all, a_wrong_value_is_one_line_with_name_value_and_what_is_accepted);
-    tcase_add_test(all, a_wrong_value_of_any_size_or_content_stays_one_line);
-    tcase_add_test(all, an_unknown_name_is_said);
-    tcase_add_test(all, a_process_that_is_switched_off_says_nothing);
-    tcase_add_test(all, only_and_skip_choose_by_the_executables_name);
-    tcase_add_test(all, every_row_can_be_explained);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("options", NULL, NULL,
+      defaults_are_accepted_by_their_own_rows, sizes_take_binary_units, times_take_their_units,
+      counts_are_whole_numbers_in_their_range, a_wrong_value_is_one_line_with_name_value_and_what_is_accepted,
+      a_wrong_value_of_any_size_or_content_stays_one_line, an_unknown_name_is_said,
+      a_process_that_is_switched_off_says_nothing, only_and_skip_choose_by_the_executables_name, every_row_can_be_explained)

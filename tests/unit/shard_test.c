@@ -2,7 +2,7 @@
  * blocks stay where they are until their epoch has passed, and the bytes always add up. */
 #include "device/fence.h"
 #include "device/shard.h"
-#include <check.h>
+#include "suite.h"
 #include <stdlib.h>
 
 static struct shard shard;
@@ -113,20 +113,6 @@ START_TEST(random_use_agrees_with_a_model) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("shard");
-    TCase *cases = tcase_create("shard");
-    tcase_add_checked_fixture(cases, setup, NULL);
-    tcase_add_test(cases, bins_are_monotonic_and_an_eighth_apart);
-    tcase_add_test(cases, the_best_fit_is_taken);
-    tcase_add_test(cases, a_block_that_wastes_more_is_left);
-    tcase_add_test(cases, a_pending_block_is_not_taken);
-    tcase_add_test(cases, the_oldest_ready_block_is_found_behind_pending_ones);
-    tcase_add_test(cases, random_use_agrees_with_a_model);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
-}
+SUITE("shard", setup, NULL,
+      bins_are_monotonic_and_an_eighth_apart, the_best_fit_is_taken, a_block_that_wastes_more_is_left,
+      a_pending_block_is_not_taken, the_oldest_ready_block_is_found_behind_pending_ones, random_use_agrees_with_a_model)

@@ -1,6 +1,6 @@
 /* text_test.c: numbers, sizes, ratios and JSON strings of base/text.h. */
 #include "base/text.h"
-#include <check.h>
+#include "suite.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,19 +59,7 @@ START_TEST(json_strings_replace_what_is_not_utf8) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("text");
-    TCase *all = tcase_create("text");
-    tcase_add_test(all, numbers_are_written_to_their_ends);
-    tcase_add_test(all, ratios_have_four_decimals_and_divide_by_nothing_never);
-    tcase_add_test(all, sizes_and_times_are_for_people);
-    tcase_add_test(all, what_does_not_fit_is_dropped_and_said);
-    tcase_add_test(all, json_strings_escape_what_json_forbids);
-    tcase_add_test(all, json_strings_replace_what_is_not_utf8);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("text", NULL, NULL,
+      numbers_are_written_to_their_ends, ratios_have_four_decimals_and_divide_by_nothing_never,
+      sizes_and_times_are_for_people, what_does_not_fit_is_dropped_and_said, json_strings_escape_what_json_forbids,
+      json_strings_replace_what_is_not_utf8)

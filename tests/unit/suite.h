@@ -1,0 +1,25 @@
+/* suite.h: the end of every unit test: its cases, run by Check, as the program's status. */
+#ifndef COPPICE_UNIT_SUITE_H
+#define COPPICE_UNIT_SUITE_H
+#include <check.h>
+
+static inline int suite_run(const char *name, void (*begin)(void), void (*end)(void), const TTest *const *tests, unsigned count) {
+    Suite *suite = suite_create(name);
+    TCase *cases = tcase_create(name);
+    tcase_set_timeout(cases, 60);
+    tcase_add_checked_fixture(cases, begin, end);
+    for (unsigned i = 0; i < count; i++) tcase_add_test(cases, tests[i]);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
+/* SUITE("block", begin or NULL, end or NULL, case, case, …) is a whole main; begin and end stand around each case. */
+#define SUITE(name, begin, end, ...) \
+    int main(void) { \
+        const TTest *const tests[] = { __VA_ARGS__ }; \
+        return suite_run(name, begin, end, tests, sizeof tests / sizeof *tests); \
+    }
+#endif

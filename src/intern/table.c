@@ -1,6 +1,6 @@
 /* table.c: the table of contents; see table.h.
  *
- * Why a reader needs no lock. Entries lie in one array that is never unmapped, so a stale id still names an entry. A reader
+ * Why a reader needs no lock (the states: entry.h). Entries lie in one array that is never unmapped, so a stale id still names an entry. A reader
  * goes along a bucket's chain, and where the hash is right it *first* adds a reference, then looks:
  *   - The word it added to says DEAD: the entry is being removed or reused. It takes the reference back and asks again
  *     under the lock.
@@ -11,9 +11,6 @@
  * An entry that was removed and reused under a reader may lead it into another chain or in a circle, so it gives up
  * after a few steps. Whatever it missed, the lookup under the lock finds: chains change under the lock only. So a
  * reader's mistake is a slow hit, and never a wrong answer or a second copy.
- *
- * State of an entry: DEAD (free; its list hangs on `next`) -> 1 (added) <-> references <-> 0 (may go) -> DEAD. The additions of
- * readers that find DEAD are on top of it and taken back, so coming alive adds 1 - DEAD and never stores.
  *
  * One lock, not one a shard: whoever adds a content changes a mapping, for which the kernel takes the process's
  * mmap lock anyway, and what hits change (references, counters) is already apart, by entry and by thread.
@@ -35,6 +32,7 @@
 #include "base/options.h"
 #include "base/sys.h"
 #include "heap/thread.h"
+#include "intern/entry.h"
 #include "intern/slab.h"
 #include "stats/counters.h"
 #include <pthread.h>
@@ -43,21 +41,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define DEAD ((uint64_t)1 << 63)
 enum { STEPS = 32, ANY_STEPS = -1, ROOM_ATTEMPTS = 64 };
-enum { TIME_SHIFT = 27, TOUCHED = 1 }; /* times are kept in units of 134 ms */
+enum { TIME_SHIFT = 27 }; /* times are kept in units of 134 ms */
 enum { CLOCK_EVERY = 16 };              /* hits of a thread between two looks at the clock */
-
-/* Half a cache line. */
-struct entry {
-    _Atomic uint64_t state;         /* DEAD, references */
-    _Atomic uint32_t hash;          /* written while DEAD; chooses the bucket */
-    _Atomic uint32_t next;          /* id of the next in the chain, or of the next free one; the lock's */
-    _Atomic uint32_t where;         /* block; written while DEAD, as are the next two */
-    uint32_t length, tag;
-    _Atomic uint32_t used;          /* end of the last reference, above the mark; anybody, the last one wins */
-};
-_Static_assert(sizeof(struct entry) == 32, "an entry never lies in two cache lines");
 
 static struct {
     struct entry *entry;         /* [1..most]; 0 is no id */
@@ -170,18 +156,21 @@ static inline uint32_t time_of(uint64_t now) { return (uint32_t)(now >> TIME_SHI
 
 static inline void touch(struct entry *e) {
     uint32_t used = atomic_load_explicit(&e->used, memory_order_relaxed);
-    if (!(used & TOUCHED)) atomic_store_explicit(&e->used, used | TOUCHED, memory_order_relaxed);
+    if (!(used & ENTRY_TOUCHED)) atomic_store_explicit(&e->used, used | ENTRY_TOUCHED, memory_order_relaxed);
 }
 
 static inline _Atomic uint32_t *bucket_of(uint32_t hash) { return &table.bucket[hash & table.mask]; }
 
+static inline bool is_equal(struct entry *e, const struct intern_content *c) {
+    return likely(e->length == c->length && e->tag == c->tag) &&
+           likely(memcmp(slab_at(atomic_load_explicit(&e->where, memory_order_relaxed)), c->bytes, c->length) == 0);
+}
+
 /* Adds a reference if the entry is alive and of this content. */
 static inline bool hold_if_equal(struct entry *e, const struct intern_content *c) {
-    uint64_t before = atomic_fetch_add_explicit(&e->state, 1, memory_order_acquire);
-    if (likely(!(before & DEAD)) && likely(e->length == c->length && e->tag == c->tag) &&
-        likely(memcmp(slab_at(atomic_load_explicit(&e->where, memory_order_relaxed)), c->bytes, c->length) == 0))
-        return true;
-    atomic_fetch_sub_explicit(&e->state, 1, memory_order_release);
+    if (unlikely(!entry_hold(e))) return false;
+    if (is_equal(e, c)) return true;
+    entry_drop(e);
     return false;
 }
 
@@ -213,8 +202,7 @@ static void put_free(uint32_t id) {
 /* Removes an entry that nobody refers to; false: somebody does. */
 static bool retire(uint32_t id) {
     struct entry *e = &table.entry[id];
-    uint64_t none = 0;
-    if (!atomic_compare_exchange_strong_explicit(&e->state, &none, DEAD, memory_order_acquire, memory_order_relaxed)) return false;
+    if (!entry_die(e)) return false;
     unlink_entry(id);
     slab_free(atomic_load_explicit(&e->where, memory_order_relaxed));
     table.entries--, table.bytes -= e->length;
@@ -230,9 +218,9 @@ static bool evict_one(void) {
     for (uint64_t step = 0; step < 2 * (uint64_t)table.ids; step++) {
         table.hand = table.hand % table.ids + 1;
         struct entry *e = &table.entry[table.hand];
-        if (atomic_load_explicit(&e->state, memory_order_relaxed) != 0) continue;
+        if (entry_state(e) != 0) continue;
         uint32_t used = atomic_load_explicit(&e->used, memory_order_relaxed);
-        if (used & TOUCHED) atomic_store_explicit(&e->used, used & ~(uint32_t)TOUCHED, memory_order_relaxed);
+        if (used & ENTRY_TOUCHED) atomic_store_explicit(&e->used, used & ~(uint32_t)ENTRY_TOUCHED, memory_order_relaxed);
         else if (retire(table.hand)) {
             counter_add(&counters->intern.evictions, 1);
             return true;
@@ -244,7 +232,7 @@ static bool evict_one(void) {
 
 static bool too_old(const struct entry *e, uint64_t now) {
     const uint32_t half = UINT32_MAX / 2;
-    uint32_t age = time_of(now) - (atomic_load_explicit(&e->used, memory_order_relaxed) & ~(uint32_t)TOUCHED);
+    uint32_t age = time_of(now) - (atomic_load_explicit(&e->used, memory_order_relaxed) & ~(uint32_t)ENTRY_TOUCHED);
     return age <= half && (uint64_t)(age >> 1) << TIME_SHIFT > option_number(intern_max_age); /* beyond half: used just now */
 }
 
@@ -252,7 +240,7 @@ static void cleanup(uint64_t now) {
     uint64_t interval = option_number(intern_cleanup_interval);
     atomic_store_explicit(&table.next_cleanup, now + interval < now ? UINT64_MAX : now + interval, memory_order_relaxed);
     for (uint32_t id = 1; id <= table.ids; id++)
-        if (atomic_load_explicit(&table.entry[id].state, memory_order_relaxed) == 0 && too_old(&table.entry[id], now) && retire(id))
+        if (entry_state(&table.entry[id]) == 0 && too_old(&table.entry[id], now) && retire(id))
             counter_add(&counters->intern.expired, 1);
     publish();
 }
@@ -271,7 +259,7 @@ static COLD void cleanup_if_due(uint64_t now) {
 /* A dead entry in no list; 0: the table is full of referenced ones. */
 static uint32_t take_entry(void) {
     if (!table.free && table.ids < table.most) {
-        atomic_store_explicit(&table.entry[++table.ids].state, DEAD, memory_order_relaxed);
+        atomic_store_explicit(&table.entry[++table.ids].state, ENTRY_DEAD, memory_order_relaxed);
         return table.ids;
     }
     if (!table.free && !evict_one()) return 0;
@@ -303,7 +291,7 @@ static uint32_t add(const struct intern_content *c) {
     atomic_store_explicit(&e->used, 0, memory_order_relaxed);
     _Atomic uint32_t *bucket = bucket_of(c->hash);
     atomic_store_explicit(&e->next, atomic_load_explicit(bucket, memory_order_relaxed), memory_order_relaxed);
-    atomic_fetch_add_explicit(&e->state, 1 - DEAD, memory_order_release);
+    entry_come_alive(e);
     atomic_store_explicit(bucket, id, memory_order_release);
     table.entries++, table.bytes += c->length;
     counter_add(&counters->intern.bytes_added, c->length);
@@ -372,10 +360,10 @@ static struct entry *entry_at(const void *interned) {
 static inline bool give_back(const void *interned, uint64_t (*time)(uint64_t), uint64_t argument) {
     struct entry *e = entry_at(interned);
     if (!e) return false;
-    uint64_t state = atomic_load_explicit(&e->state, memory_order_relaxed);
+    uint64_t state = entry_state(e);
     do {
-        if (state == 0 || state & DEAD) return false;
-        if (state == 1) atomic_store_explicit(&e->used, time_of(time(argument)) | TOUCHED, memory_order_relaxed);
+        if (state == 0 || state & ENTRY_DEAD) return false;
+        if (state == 1) atomic_store_explicit(&e->used, time_of(time(argument)) | ENTRY_TOUCHED, memory_order_relaxed);
     } while (!atomic_compare_exchange_weak_explicit(&e->state, &state, state - 1, memory_order_release, memory_order_relaxed));
     if (state == 1 && !atomic_load_explicit(&table.released, memory_order_relaxed)) atomic_store_explicit(&table.released, true, memory_order_relaxed);
     return true;
@@ -388,14 +376,14 @@ bool intern_release(const void *interned) { return give_back(interned, asked, 0)
 
 bool intern_length(const void *interned, size_t *length) {
     struct entry *e = entry_at(interned);
-    if (!e || atomic_load_explicit(&e->state, memory_order_acquire) & DEAD) return false;
+    if (!e || atomic_load_explicit(&e->state, memory_order_acquire) & ENTRY_DEAD) return false;
     *length = e->length;
     return true;
 }
 
 static bool entry_is_valid(uint32_t id, const _Atomic uint32_t *bucket) {
     struct entry *e = &table.entry[id];
-    return id <= table.ids && !(atomic_load(&e->state) & DEAD) && bucket_of(atomic_load(&e->hash)) == bucket && slab_owner(slab_at(atomic_load(&e->where))) == id;
+    return id <= table.ids && !(atomic_load(&e->state) & ENTRY_DEAD) && bucket_of(atomic_load(&e->hash)) == bucket && slab_owner(slab_at(atomic_load(&e->where))) == id;
 }
 
 bool intern_is_valid(void) {
@@ -407,7 +395,7 @@ bool intern_is_valid(void) {
             valid = entry_is_valid(id, &table.bucket[b]) && linked++ < table.ids;
             bytes += table.entry[id].length;
         }
-    for (uint32_t id = table.free; id && valid; id = atomic_load(&table.entry[id].next)) valid = free++ < table.ids && atomic_load(&table.entry[id].state) & DEAD;
+    for (uint32_t id = table.free; id && valid; id = atomic_load(&table.entry[id].next)) valid = free++ < table.ids && atomic_load(&table.entry[id].state) & ENTRY_DEAD;
     valid = valid && linked == table.entries && bytes == table.bytes && linked + free == table.ids && table.entries <= table.most;
     leave();
     return valid;

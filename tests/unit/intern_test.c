@@ -21,6 +21,7 @@ static void begin(const char *most) {
     ck_assert(heap_init());
     ck_assert(intern_start());
 }
+static void one_entry(void) { begin("1"); }
 static void small_table(void) { begin("8"); }
 static void usual_table(void) { begin("10000"); }
 static void valid(void) { ck_assert(intern_is_valid()); }
@@ -371,6 +372,30 @@ START_TEST(threads_never_see_another_content) {
 }
 END_TEST
 
+/* Three contents fight for one entry: nearly every call finds it dying, dead or come alive as another. */
+static void *fight(void *argument) {
+    unsigned seed = (unsigned)(uintptr_t)argument;
+    char bytes[2048];
+    for (unsigned i = 0; i < 10000; i++) {
+        memset(bytes, rand_r(&seed) % 3, sizeof bytes);
+        struct intern_content c = { bytes, sizeof bytes, 0, 0 };
+        const char *p = intern_content(&c, START);
+        if (p) wrong += (unsigned)(memcmp(p, bytes, sizeof bytes) != 0) + !intern_release_at(p, START);
+    }
+    return NULL;
+}
+
+START_TEST(threads_fight_for_one_entry) {
+    pthread_t threads[4];
+    for (unsigned i = 0; i < 4; i++) pthread_create(&threads[i], NULL, fight, (void *)(uintptr_t)(i + 1));
+    for (unsigned i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    ck_assert_uint_eq(wrong, 0);
+    valid();
+    ck_assert_uint_gt(now_counted().evictions, 100);
+    ck_assert_msg(put(100), "a reference was lost");
+}
+END_TEST
+
 /* --- numbers */
 
 START_TEST(numbers_are_what_was_done) {
@@ -399,7 +424,7 @@ static TCase *cases_of(Suite *suite, const char *name, void (*setup)(void)) {
 
 int main(void) {
     Suite *suite = suite_create("intern");
-    TCase *usual = cases_of(suite, "10000", usual_table), *small = cases_of(suite, "8", small_table), *none = cases_of(suite, "none", NULL);
+    TCase *usual = cases_of(suite, "10000", usual_table), *small = cases_of(suite, "8", small_table), *none = cases_of(suite, "none", NULL), *one = cases_of(suite, "1", one_entry);
     tcase_add_test(usual, equal_contents_have_one_address);
     tcase_add_test(usual, another_tag_length_or_byte_is_another_content);
     tcase_add_test(usual, every_length_is_kept_whole_and_aligned);
@@ -419,6 +444,7 @@ int main(void) {
     tcase_add_test(small, large_contents_that_find_no_room_make_room);
     tcase_add_test(small, random_use_agrees_with_a_model);
     tcase_add_test(small, threads_never_see_another_content);
+    tcase_add_test(one, threads_fight_for_one_entry);
     tcase_add_test(usual, numbers_are_what_was_done);
     tcase_add_test(none, switched_off_there_is_no_table);
     SRunner *runner = srunner_create(suite);

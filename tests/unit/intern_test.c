@@ -249,11 +249,13 @@ START_TEST(use_keeps_young) {
 END_TEST
 
 START_TEST(a_time_that_goes_back_expires_nothing) {
-    intern_release_at(put_at(1, START + 9000 * SECOND), START + 9000 * SECOND);
-    intern_release_at(put_at(2, START + 8999 * SECOND), START + 8999 * SECOND);
-    put_at(3, START + 9400 * SECOND);
-    put_at(4, START + 8000 * SECOND);
+    intern_release_at(put_at(1, START), START + 9000 * SECOND); /* another thread's clock is ahead of the one that cleans up */
+    put_at(2, START + 400 * SECOND);
     ck_assert_uint_eq(now_counted().expired, 0);
+    put_at(3, START + 12500 * SECOND);
+    ck_assert_uint_eq(now_counted().expired, 0);
+    put_at(4, START + 12900 * SECOND);
+    ck_assert_uint_eq(now_counted().expired, 1);
 }
 END_TEST
 

@@ -35,5 +35,6 @@ int main(void) {
     const char *first = intern("first", 5, 9);
     for (int i = 0; i < 100; i++) CHECK(intern(&i, sizeof i, 9));
     write_dies(first, 0), write_dies(first, 4);
+    write_dies(first, 1 << 20); /* nor is what was never used */
     return 0;
 }

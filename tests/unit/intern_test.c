@@ -221,6 +221,8 @@ START_TEST(old_ones_expire_when_the_interval_has_passed) {
     intern_release_at(put_at(2, later + 3000 * SECOND), later + 3000 * SECOND);
     put_at(3, later + 3590 * SECOND);
     ck_assert_uint_eq(now_counted().expired, 0);
+    put_at(4, later + 3700 * SECOND); /* 1 is old enough, but the last look was less than the interval ago */
+    ck_assert_uint_eq(now_counted().expired, 0);
     put_at(4, later + 3901 * SECOND);
     ck_assert_uint_eq(now_counted().expired, 1);
     ck_assert_uint_eq(now_counted().entries, 4);

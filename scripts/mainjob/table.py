@@ -27,6 +27,7 @@ def rows(server, plain, control, coppice):
     yield pair("errors", lambda t: _count(len(t.errors)))
     yield "answers equal", _equal(server, plain, control), _equal(server, plain, coppice)
     yield pair("seconds", lambda t: "-" if t.seconds is None else f"{t.seconds:.1f}")
+    yield pair("CPU seconds", lambda t: "-" if t.cpu_seconds is None else f"{t.cpu_seconds:.1f}")
     yield pair("host mean (Pss)", lambda t: _megabytes(t.host[0]))
     yield pair("host peak (Pss)", lambda t: _megabytes(t.host[1]))
     yield pair("device mean", lambda t: _megabytes(t.device[0]))

@@ -26,6 +26,7 @@ class Trial:
     sequential: list = field(default_factory=list)
     loaded: list = field(default_factory=list)
     seconds: Optional[float] = None
+    cpu_seconds: Optional[float] = None
     host: tuple = (None, None)       # mean and peak, bytes
     device: tuple = (None, None)
     driver_calls: Optional[int] = None
@@ -67,11 +68,13 @@ def run(server, name, folder, step, library=None, with_load=True):
     service = Service(server, run_name, folder, library)
     simulated = _simulated(server, service)
     try:
-        began = time.monotonic()
+        began, cpu = time.monotonic(), sampler.cpu_seconds(service.pid)
         trial.sequential = client.send(service.port, server.path, [server.body(a) for a in server.sequential], 1, step)
         if with_load:
             _load(server, service, trial, simulated, step)
         trial.seconds = time.monotonic() - began
+        spent = sampler.cpu_seconds(service.pid)
+        trial.cpu_seconds = spent - cpu if cpu is not None and spent is not None else None
         if simulated:
             trial.driver_calls = simulated.calls()       # before the end of the process gives everything back
         if library:

@@ -57,6 +57,9 @@ START_TEST(a_default_that_is_spelled_out_makes_no_difference) {
     ck_assert(equal(none, all));
     encoding e = encoded(all);
     ck_assert(e.length == 1 && e.bytes[0] == COPPICE_PARAMS_VERSION);
+    double zero = 1;
+    coppice_params_set_real(none, COPPICE_TEMPERATURE, 0.0), coppice_params_set_real(all, COPPICE_TEMPERATURE, -0.0);
+    ck_assert(equal(none, all) && coppice_params_real(all, COPPICE_TEMPERATURE, 0, NULL, &zero) == 0 && !signbit(zero));
     coppice_params_set_int(all, COPPICE_MAX_TOKENS, 16); /* no common default: it is written, whatever it is */
     ck_assert(!equal(none, all));
     coppice_params_free(none), coppice_params_free(all);

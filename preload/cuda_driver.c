@@ -250,21 +250,21 @@ EXPORT CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute att
         if (IN_FORCE() && answer == CUDA_SUCCESS) context_set_current(current); \
         return answer; \
     }
-CONTEXT_HOOK(cuCtxCreate_v2, (CUcontext *made, unsigned flags, CUdevice device), (made, flags, device), *made)
-CONTEXT_HOOK(cuCtxCreate_v3, (CUcontext *made, CUexecAffinityParam *params, int count, unsigned flags, CUdevice device), (made, params, count, flags, device), *made)
-CONTEXT_HOOK(cuCtxCreate_v4, (CUcontext *made, CUctxCreateParams *params, unsigned flags, CUdevice device), (made, params, flags, device), *made)
+#define CREATE_HOOK(name, params, args) \
+    EXPORT CUresult name params { \
+        CUresult answer = REAL(name) args; \
+        if (IN_FORCE() && answer == CUDA_SUCCESS) context_set_created(*made); \
+        return answer; \
+    }
+CREATE_HOOK(cuCtxCreate_v2, (CUcontext *made, unsigned flags, CUdevice device), (made, flags, device))
+CREATE_HOOK(cuCtxCreate_v3, (CUcontext *made, CUexecAffinityParam *options, int count, unsigned flags, CUdevice device), (made, options, count, flags, device))
+CREATE_HOOK(cuCtxCreate_v4, (CUcontext *made, CUctxCreateParams *options, unsigned flags, CUdevice device), (made, options, flags, device))
 CONTEXT_HOOK(cuCtxSetCurrent, (CUcontext context), (context), context)
 CONTEXT_HOOK(cuCtxPushCurrent, (CUcontext context), (context), context)
 CONTEXT_HOOK(cuCtxPushCurrent_v2, (CUcontext context), (context), context)
 CONTEXT_HOOK(cuCtxPopCurrent, (CUcontext *popped), (popped), NULL)
 CONTEXT_HOOK(cuCtxPopCurrent_v2, (CUcontext *popped), (popped), NULL)
 CONTEXT_HOOK(cuCtxAttach, (CUcontext *context, unsigned flags), (context, flags), NULL)
-
-EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
-    CUresult answer = REAL(cuDevicePrimaryCtxRetain)(context, device);
-    if (IN_FORCE() && answer == CUDA_SUCCESS) context_note_primary(device, *context);
-    return answer;
-}
 
 EXPORT CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
     CUresult answer = REAL(cuCtxEnablePeerAccess)(peer, flags);
@@ -291,9 +291,9 @@ DESTROY_HOOK(cuCtxDetach)
     EXPORT CUresult name(CUdevice device) { \
         __typeof__(&name) real = REAL(name); \
         if (!IN_FORCE()) return real(device); \
-        struct context *ours = device_primary_closing(device); \
+        device_primary_closing(device); \
         CUresult answer = real(device); \
-        device_context_ended(ours, device_primary_has_ended(device, answer)); \
+        device_primary_ended(device, device_primary_has_ended(device, answer)); \
         context_forget_current(); \
         return answer; \
     }

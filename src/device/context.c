@@ -9,7 +9,6 @@
 struct context *contexts[CONTEXTS];
 _Thread_local struct thread_device thread_device;
 static struct lock contexts_lock = LOCK_INIT(RANK_DRIVER);
-static CUcontext primary[CONTEXTS * 4]; /* by device, as seen when they were retained */
 
 unsigned context_count(void) {
     unsigned n = 0;
@@ -70,6 +69,7 @@ struct context *context_of(CUcontext handle) {
     if (!c) {
         c = make(handle);
     } else if (atomic_load(&c->gate) & GATE_CLOSED) { /* a new context at an old one's address */
+        c->created = false;
         learn(c);
         atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);
     }
@@ -100,12 +100,16 @@ struct context *context_close(CUcontext handle) {
 void context_reopen(struct context *c) { atomic_fetch_and(&c->gate, ~(uint32_t)GATE_CLOSED); }
 void context_poison(struct context *c) { atomic_fetch_or(&c->gate, GATE_POISONED); }
 
-void context_note_primary(CUdevice device, CUcontext handle) {
-    if (device >= 0 && device < (CUdevice)(sizeof primary / sizeof *primary)) __atomic_store_n(&primary[device], handle, __ATOMIC_RELEASE);
+void context_set_created(CUcontext handle) {
+    struct context *c = context_of(handle);
+    if (c) c->created = true;
+    thread_device.current = c;
 }
 
-CUcontext context_primary(CUdevice device) {
-    return device >= 0 && device < (CUdevice)(sizeof primary / sizeof *primary) ? __atomic_load_n(&primary[device], __ATOMIC_ACQUIRE) : NULL;
+struct context *context_next_primary(CUdevice device, struct context *c) {
+    for (unsigned i = c ? c->index + 1 : 0; i < CONTEXTS && contexts[i]; i++)
+        if (contexts[i]->ordinal == device && !contexts[i]->created) return contexts[i];
+    return NULL;
 }
 
 uint64_t context_cached_on(CUdevice device) {

@@ -26,6 +26,7 @@ struct context {
     CUcontext handle;
     unsigned index; /* in contexts[] and in counters->device[] */
     CUdevice ordinal;
+    bool created; /* by cuCtxCreate; else it is its device's primary context */
     _Atomic uint32_t gate;
     uint64_t capacity; /* bytes of the device */
     uint64_t pool_max; /* most bytes cached on the device */
@@ -61,9 +62,10 @@ struct context *context_close(CUcontext handle);
 /* It lives on after all (the call failed, or others hold the primary context). */
 void context_reopen(struct context *c);
 void context_poison(struct context *c);
-/* The primary context's handle of a device among those seen, or NULL. */
-CUcontext context_primary(CUdevice device);
-void context_note_primary(CUdevice device, CUcontext handle);
+/* A context that cuCtxCreate made: the reset of its device's primary context leaves it alone. */
+void context_set_created(CUcontext handle);
+/* The next context of the device after `c` (NULL: the first) that nobody created: the primary one, or what derives from it. */
+struct context *context_next_primary(CUdevice device, struct context *c);
 /* Bytes cached on a device by all contexts of this process. */
 uint64_t context_cached_on(CUdevice device);
 void context_fork_child(void);

@@ -131,15 +131,18 @@ bool device_made_room(CUresult answer) {
     return unlikely(answer == CUDA_ERROR_OUT_OF_MEMORY) && driver_ready() && pool_flush(context_known()) > 0;
 }
 
-struct context *device_primary_closing(CUdevice device) {
-    CUcontext handle = context_primary(device);
-    return handle ? context_close(handle) : NULL;
-}
-
 void device_context_ended(struct context *c, bool ended) {
     if (!c) return;
     if (ended) pool_drop_context(c);
     else context_reopen(c);
+}
+
+void device_primary_closing(CUdevice device) {
+    for (struct context *c = NULL; (c = context_next_primary(device, c));) context_close(c->handle);
+}
+
+void device_primary_ended(CUdevice device, bool ended) {
+    for (struct context *c = NULL; (c = context_next_primary(device, c));) device_context_ended(c, ended);
 }
 
 bool device_primary_is_active(CUdevice device) {

@@ -28,10 +28,11 @@ void device_correct_range(size_t *size, CUdeviceptr address);
 void device_exported(CUdeviceptr address);
 /* The answer of a passed-through call was out of memory: was anything given back, so that asking again may help? */
 bool device_made_room(CUresult answer);
-/* The primary context of a device is about to be reset or released. */
-struct context *device_primary_closing(CUdevice device);
-/* Afterwards: did the context end? Then its blocks leave the books, else it goes on. */
+/* A context is about to end; afterwards: did it? Then its blocks leave the books, else it goes on. NULL is nobody's. */
 void device_context_ended(struct context *c, bool ended);
+/* The same for the primary context of a device, which is about to be reset or released. */
+void device_primary_closing(CUdevice device);
+void device_primary_ended(CUdevice device, bool ended);
 bool device_primary_is_active(CUdevice device);
 void device_fork_child(void);
 #endif

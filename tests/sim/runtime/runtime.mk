@@ -49,4 +49,4 @@ RT_TESTS := $(B)/tests/sim/runtime_test_12 $(B)/tests/sim/runtime_test_13
 unit: $(RT_TESTS)
 .PHONY: sim-runtime-test
 sim-runtime-test: sim $(RT_TESTS) ## the simulated runtime's own tests
-	$(Q)for t in $^; do echo "== $$t"; LD_LIBRARY_PATH=$(B)/sim SIM_DEVICE_NAME=runtime-test-$$$$ $$t || exit 1; done
+	$(Q)for t in $(RT_TESTS); do echo "== $$t"; LD_LIBRARY_PATH=$(B)/sim SIM_DEVICE_NAME=runtime-test-$$$$ $$t || exit 1; done

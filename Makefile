@@ -65,6 +65,8 @@ run: all ## the main job: two real servers, without and with Coppice
 	$(Q)scripts/mainjob/run
 test: all unit debug ## all tests
 	$(Q)tests/run
+soak: all unit debug ## ten minutes of random load on the device pool, a seed after another
+	$(Q)tests/soak
 debug: ## the library with its invariants checked, in build/debug
 	$(Q)$(MAKE) B=build/debug EXTRA=-DCOPPICE_DEBUG build/debug/libcoppice.so
 clients: all ## the large real programs: PyTorch, ONNX Runtime (several GB are fetched once)
@@ -83,5 +85,5 @@ clean: ## remove what was built (downloads stay)
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
-.PHONY: debug clients mutants all sim unit run test bench install clean help
+.PHONY: soak debug clients mutants all sim unit run test bench install clean help
 -include $(shell find $(B)/obj $(B)/tests -name '*.d' 2>/dev/null)

@@ -67,7 +67,7 @@ def _filled(folder, pinned, fill):
     return folder
 
 
-def _pip_target(name, packages):
+def pip_target(name, packages):
     """Packages in a folder of their own: put it on PYTHONPATH. (A virtual environment could not be renamed into place.)"""
     def fill(work):
         venv = work / ".installer"
@@ -83,7 +83,7 @@ def _pip_target(name, packages):
 
 def python_site():
     """The folder with xllamacpp and the model's parts, for PYTHONPATH."""
-    return _pip_target(f"xllamacpp-{platform.python_version()}", CPU_PACKAGES)
+    return pip_target(f"xllamacpp-{platform.python_version()}", CPU_PACKAGES)
 
 
 def real_model():
@@ -144,7 +144,7 @@ def random_model():
 
 def cuda_runtime_folders():
     """Folders with NVIDIA's CUDA 13 runtime libraries, for a machine that has a GPU and a driver but no toolkit."""
-    site = _pip_target("cuda-runtime", CUDA_RUNTIME)
+    site = pip_target("cuda-runtime", CUDA_RUNTIME)
     return sorted({str(p.parent) for p in site.glob("nvidia/**/lib*.so.13")})
 
 

@@ -20,6 +20,7 @@ CONFIGURATIONS = {  # name: (environment, arguments)
     "eager": ({}, ["--enforce-eager"]),
     "uncached": ({"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}, ["--enforce-eager"]),
     "sleep": ({}, ["--enforce-eager", "--enable-sleep-mode"]),
+    "graphs": ({}, []),  # compiled, and replayed from CUDA graphs
 }
 
 

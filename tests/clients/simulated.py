@@ -49,7 +49,7 @@ class Client:
         if not folder.exists() and shutil.disk_usage(cache.root()).free < self.needs_bytes:
             raise Skip(f"less than {self.needs_bytes >> 30} GiB free in {cache.root()}")
         try:
-            return cache._pip_target(folder.name, self.wanted())
+            return cache.pip_target(folder.name, self.wanted())
         except cache.Missing as why:
             raise Skip(" ".join(str(why).split())) from None
 

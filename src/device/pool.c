@@ -100,13 +100,24 @@ static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t siz
     return address;
 }
 
+/* ZERO=1: what was there before is gone before the program sees the block, in whatever stream it uses it first. */
+static COLD void clear(struct context *c, uint64_t address, uint64_t size) {
+    CUcontext popped;
+    bool foreign = thread_device.current != c;
+    if (!driver.cuMemsetD8_v2 || !driver.cuStreamSynchronize || (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS)) return;
+    if (driver.cuMemsetD8_v2(address, 0, size) != CUDA_SUCCESS || driver.cuStreamSynchronize(CU_STREAM_LEGACY) != CUDA_SUCCESS) context_poison(c);
+    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
+}
+
 /* A hit: thread's shard, its lock, the first block of one bin, two counters of a private line, one shared word for the
  * exact peak. */
 uint64_t pool_take(struct context *c, uint64_t size) {
     struct shard *s = own_shard(c);
     bool sample = (counter_get(&counts_of(c, s)->hits) + 1) % SAMPLE_EVERY == 0;
     uint64_t address = unlikely(sample) ? take_timed(c, s, size) : take_ready(c, s, size);
-    return likely(address) ? address : take_slow(c, s, size);
+    if (unlikely(!address)) address = take_slow(c, s, size);
+    if (unlikely(option_number(zero)) && address) clear(c, address, size);
+    return address;
 }
 
 /* The driver's free, whatever context is current and whatever another thread captures. True when it succeeded. */

@@ -1,4 +1,4 @@
-"""coppice: equal contents held once, and sampling parameters as few bytes, from Python. No compiler is needed.
+"""coppice: equal contents held once, sampling parameters as few bytes, and memory types, from Python. No compiler is needed.
 
 Works in a process that libcoppice.so is preloaded into (`coppice run -- python3 …`); elsewhere every call but available() raises
 NotLoaded and says so. An *interned* content lies once in memory that nobody can write; a handle of it is an Interned:
@@ -7,12 +7,23 @@ NotLoaded and says so. An *interned* content lies once in memory that nobody can
     b = coppice.intern_params({'temperature': 0.7, 'stop': ['\\n']})
     a.view, bytes(a), len(a), a.address, a.shared; coppice.decode_params(b) == {'temperature': 0.7, 'stop': ['\\n']}
 
-Where the library declines (switched off, full, above 1 MiB) a handle has a copy of its own, and `shared` is False."""
+Where the library declines (switched off, full, above 1 MiB) a handle has a copy of its own, and `shared` is False.
+
+A *type* says how memory lives (docs/TYPES.md): 'episodic', 'procedural', 'semantic', 'emotional', or 'untyped'.
+
+    with coppice.memory_type('semantic'):    # this thread, and what it calls; also around cudaMalloc
+        weights = load()
+    buffer = coppice.alloc(1 << 20, 'procedural')  # a writable memoryview, freed with its last view"""
+import contextlib
 import ctypes
 import json
 import os
+import weakref
 
-__all__ = ['NotLoaded', 'Interned', 'available', 'version', 'intern', 'encode_params', 'decode_params', 'intern_params', 'PARAMS_TAG']
+__all__ = ['NotLoaded', 'Interned', 'available', 'version', 'intern', 'encode_params', 'decode_params', 'intern_params', 'PARAMS_TAG',
+           'TYPES', 'memory_type', 'alloc']
+
+TYPES = ('untyped', 'episodic', 'procedural', 'semantic', 'emotional')
 
 PARAMS_TAG = 0x50415201
 _REAL, _INT, _FLAG, _STRINGS, _IDS, _BIAS, _PAIRS = range(7)
@@ -23,6 +34,9 @@ _FUNCTIONS = {  # name: result, arguments
     'coppice_version': (ctypes.c_char_p, []),
     'coppice_intern': (_P, [ctypes.c_char_p, _SIZE, ctypes.c_uint32]),
     'coppice_release': (None, [_P]),
+    'coppice_alloc': (_P, [_SIZE, ctypes.c_int]),
+    'coppice_type_push': (None, [ctypes.c_int]),
+    'coppice_type_pop': (None, []),
     'coppice_params_new': (_P, []),
     'coppice_params_free': (None, [_P]),
     'coppice_params_name': (ctypes.c_char_p, [ctypes.c_int]),
@@ -59,6 +73,8 @@ class _Library:
         for n, (result, arguments) in _FUNCTIONS.items():
             found[n].restype, found[n].argtypes = result, arguments
             setattr(self, n[len('coppice_'):], found[n])
+        self.free = process.free
+        self.free.restype, self.free.argtypes = None, [_P]
         names = ((field, self.params_name(field)) for field in range(1, 256))
         self.fields = {field: (n.decode(), self.params_kind(field)) for field, n in names if n}
         self.numbers = {n: (field, kind) for field, (n, kind) in self.fields.items()}
@@ -136,6 +152,41 @@ class Interned:
 def intern(data, tag=0):
     """A handle of the one content with these bytes (anything that bytes() takes) and this tag (0 … 2**32 - 1)."""
     return Interned(data, tag)
+
+
+# --- memory types
+
+def _type(name):
+    if name not in TYPES:
+        raise ValueError(f'{name!r} is not a type; accepted are {", ".join(TYPES)}')
+    return TYPES.index(name)
+
+
+def memory_type(name):
+    """A context manager: what this thread allocates inside is of this type."""
+    return _memory_type(name, _type(name))
+
+
+@contextlib.contextmanager
+def _memory_type(name, number):
+    _library.type_push(number)
+    try:
+        yield name
+    finally:
+        _library.type_pop()
+
+
+def alloc(size, name):
+    """`size` bytes of this type as a writable memoryview; they live as long as a view of them."""
+    number = _type(name)
+    if size < 0:
+        raise ValueError('size must not be negative')
+    address = _library.alloc(size, number)
+    if not address:
+        raise MemoryError
+    array = (ctypes.c_ubyte * size).from_address(address)
+    weakref.finalize(array, _library.free, address).atexit = False
+    return memoryview(array).cast('B')
 
 
 # --- sampling parameters

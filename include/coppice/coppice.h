@@ -31,6 +31,29 @@ const void *coppice_intern(const void *bytes, size_t length, uint32_t tag);
  * NULL is nothing; any other pointer must come from coppice_intern. Any thread; not in a signal handler. */
 void coppice_release(const void *interned);
 
+/* --- how memory lives (docs/TYPES.md)
+ *
+ * A *type* says how memory is used, so that it can be kept with its like and given back at the right moment. It never
+ * changes what a program may do with the memory, and a wrong one costs memory or time, nothing else. */
+enum coppice_type {
+    COPPICE_UNTYPED,    /* nothing is known: memory lives as without types */
+    COPPICE_EPISODIC,   /* short-lived, asked for in many places */
+    COPPICE_PROCEDURAL, /* workspaces that are taken and given back again and again */
+    COPPICE_SEMANTIC,   /* long-lived, written once, then read: weights, vocabularies */
+    COPPICE_EMOTIONAL,  /* wanted at once: reserved ahead, not given back while the process lives */
+    COPPICE_TYPES
+};
+
+/* As malloc, for memory of this type: free, realloc and malloc_usable_size take it. NULL with ENOMEM: no memory. A value
+ * that is no type is COPPICE_UNTYPED. Any thread; not in a signal handler. */
+void *coppice_alloc(size_t size, enum coppice_type type);
+/* From here to the matching coppice_type_pop, what the calling thread allocates (malloc, operator new, cudaMalloc and their
+ * kin) is of this type; COPPICE_UNTYPED suspends an outer type. Calls nest, to any depth: beyond COPPICE_TYPE_DEPTH the
+ * type of that depth stays. A pop without a push does nothing. The calling thread alone; not in a signal handler. */
+void coppice_type_push(enum coppice_type type);
+void coppice_type_pop(void);
+enum { COPPICE_TYPE_DEPTH = 32 };
+
 /* --- sets of sampling parameters as few bytes: equal settings give equal bytes (format: docs/INTERN.md)
  *
  * X(number, NAME, "name", kind, default): a field's number is its place in the format and never changes; new fields are

@@ -18,17 +18,17 @@
 
 enum hook_id {
 #define ACTED_HOOK(name) HOOK_##name,
-#define PASS_HOOK(kind, name, params, args) HOOK_##name,
+#define PASS_HOOK(kind, name, params, args, bytes) HOOK_##name,
 #define KNOWN_NAME(name)
 #include "cuda_hooks.inc"
     HOOK_COUNT
 };
-enum hook_kind { ACTED, ALLOC, WORK };
+enum hook_kind { ACTED, ALLOC, SIZED, WORK };
 static const struct hook_row { const char *name; void *hook; enum hook_kind kind; } hook_rows[HOOK_COUNT] = {
 #undef ACTED_HOOK
 #undef PASS_HOOK
 #define ACTED_HOOK(name) { #name, (void *)name, ACTED },
-#define PASS_HOOK(kind, name, params, args) { #name, (void *)name, kind },
+#define PASS_HOOK(kind, name, params, args, bytes) { #name, (void *)name, kind },
 #include "cuda_hooks.inc"
 };
 /* Every name of the header, without ABI suffixes, sorted. */
@@ -37,7 +37,7 @@ static const char *const known_names[] = {
 #undef PASS_HOOK
 #undef KNOWN_NAME
 #define ACTED_HOOK(name)
-#define PASS_HOOK(kind, name, params, args)
+#define PASS_HOOK(kind, name, params, args, bytes)
 #define KNOWN_NAME(name) name,
 #include "cuda_hooks.inc"
 };
@@ -58,7 +58,7 @@ static COLD bool open_driver(void) {
     void *handle = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
     for (unsigned i = 0; i < HOOK_COUNT; i++) {
         atomic_store(&hook_own[i], real_dlsym(handle, hook_rows[i].name));
-        if (hook_rows[i].kind == ALLOC) hook_calls[i] = counters_call(hook_rows[i].name);
+        if (hook_rows[i].kind == ALLOC || hook_rows[i].kind == SIZED) hook_calls[i] = counters_call(hook_rows[i].name);
         atomic_store(&hook_real[i], next_symbol(hook_rows[i].name, "libcuda.so.1"));
     }
     dlclose(handle);
@@ -132,17 +132,19 @@ static __attribute__((constructor)) void watch_fork(void) { pthread_atfork(NULL,
 #undef KNOWN_NAME
 #define ACTED_HOOK(name)
 #define KNOWN_NAME(name)
-#define PASS_HOOK(kind, name, params, args) \
+#define PASS_HOOK(kind, name, params, args, bytes) \
     EXPORT CUresult name params { \
         __typeof__(&name) real = REAL(name); \
-        CUresult answer = real args; \
-        if (!IN_FORCE()) return answer; \
-        if (kind == WORK) work_submitted(); \
-        else counter_add(hook_calls[HOOK_##name], 1); \
-        if (device_made_room(answer)) { \
+        struct room room = { 0 }; \
+        CUresult answer; \
+        if (!IN_FORCE()) return real args; \
+        if (kind != WORK) counter_add(hook_calls[HOOK_##name], 1); \
+        if (kind == SIZED && !room_is_left(bytes)) return CUDA_ERROR_OUT_OF_MEMORY; \
+        do { \
             answer = real args; \
             if (kind == WORK) work_submitted(); \
-        } \
+        } while (room_made(&room, answer)); \
+        if (unlikely(room.links > 0)) room_settled(&room, answer); \
         return answer; \
     }
 #include "cuda_hooks.inc"
@@ -181,6 +183,19 @@ EXPORT CUresult cuMemGetInfo_v2(size_t *available, size_t *total) {
 EXPORT CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr address) {
     __typeof__(&cuMemGetAddressRange_v2) real = REAL(cuMemGetAddressRange_v2);
     return IN_FORCE() ? device_address_range(base, size, address) : real(base, size, address);
+}
+
+/* --- the program's own pools: trimmed when the device is full */
+EXPORT CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *properties) {
+    CUresult answer = REAL(cuMemPoolCreate)(pool, properties);
+    if (IN_FORCE() && answer == CUDA_SUCCESS) room_remember_pool(*pool);
+    return answer;
+}
+
+EXPORT CUresult cuMemPoolDestroy(CUmemoryPool pool) {
+    __typeof__(&cuMemPoolDestroy) real = REAL(cuMemPoolDestroy);
+    if (IN_FORCE()) room_forget_pool(pool); /* first: its address may come again */
+    return real(pool);
 }
 
 /* --- host memory that the device will write into: the heap must not take its pages away */

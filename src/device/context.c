@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "base/sys.h"
 #include "device/fence.h"
+#include "device/fill.h"
 #include <sys/mman.h>
 
 struct context *contexts[CONTEXTS];
@@ -94,6 +95,7 @@ struct context *context_close(CUcontext handle) {
     atomic_fetch_or(&c->gate, GATE_CLOSED);
     if (thread_device.current == c) thread_device.current = NULL;
     fence_forget(c);
+    fill_forget(c);
     return c;
 }
 
@@ -117,7 +119,8 @@ uint64_t context_cached_on(CUdevice device) {
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
         if (contexts[i]->ordinal == device) {
             struct device_counters *d = contexts[i]->counters;
-            bytes += counter_get(&d->reserved_bytes) - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
+            uint64_t used = counter_get(&d->live_bytes) + counter_get(&d->rounding_bytes), reserved = counter_get(&d->reserved_bytes);
+            bytes += reserved > used ? reserved - used : 0; /* read at different moments, they may not add up */
         }
     return bytes;
 }

@@ -1,5 +1,6 @@
 /* device.c: the driver's functions that own memory, answered from the pool where that is right; see device.h. */
 #include "device/device.h"
+#include "base/options.h"
 
 /* Pitches that the driver has chosen, by width and element size: what a cached pitched block is found by. */
 enum { PITCHES = 64 };
@@ -12,12 +13,14 @@ static uint64_t pitch_key(CUdevice device, size_t width, unsigned element) {
     return ((uint64_t)width << 16) ^ ((uint64_t)device << 8) ^ element;
 }
 
-/* One allocation by the driver, once more after the cache was given back when there is no room. */
+/* One allocation by the driver, again after each link of the chain that made room. */
 static CUresult ask_driver(struct context *c, CUdeviceptr *address, size_t size) {
-    CUresult answer = driver.cuMemAlloc_v2(address, size);
-    if (answer != CUDA_ERROR_OUT_OF_MEMORY || size > c->capacity || pool_flush(c) == 0) return answer;
-    answer = driver.cuMemAlloc_v2(address, size);
-    if (answer == CUDA_SUCCESS) counter_add(&c->counters->oom_recoveries, 1);
+    struct room room = { 0 };
+    CUresult answer;
+    if (!room_is_left(size)) return CUDA_ERROR_OUT_OF_MEMORY;
+    do answer = driver.cuMemAlloc_v2(address, size);
+    while (room_made_for(&room, answer, size));
+    if (unlikely(room.links > 0)) room_settled(&room, answer);
     return answer;
 }
 
@@ -31,7 +34,7 @@ CUresult device_alloc(CUdeviceptr *address, size_t size) {
         *address = cached;
         return CUDA_SUCCESS;
     }
-    if (pool_is_open(c) && size <= c->capacity) pool_make_room(c, size);
+    if (pool_is_open(c) && room_could_be(c, size)) pool_make_room(c, size);
     CUresult answer = ask_driver(c, address, size);
     if (answer == CUDA_SUCCESS) pool_adopt(c, *address, size, size);
     return answer;
@@ -49,9 +52,13 @@ CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, s
             return CUDA_SUCCESS;
         }
     }
-    if (pool_is_open(c)) pool_make_room(c, (uint64_t)width * height);
-    CUresult answer = driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
-    if (device_made_room(answer)) answer = driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
+    if (pool_is_open(c) && room_could_be(c, (uint64_t)width * height)) pool_make_room(c, (uint64_t)width * height);
+    struct room room = { 0 };
+    CUresult answer;
+    if (!room_is_left((uint64_t)width * height)) return CUDA_ERROR_OUT_OF_MEMORY;
+    do answer = driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
+    while (room_made_for(&room, answer, (uint64_t)width * height));
+    if (unlikely(room.links > 0)) room_settled(&room, answer);
     if (answer != CUDA_SUCCESS) return answer;
     pool_adopt(c, *address, *pitch * height, *pitch * height);
     atomic_store(&known->pitch, 0); /* never a pitch beside another's key */
@@ -96,7 +103,9 @@ CUresult device_memory_info(size_t *available, size_t *total) {
     if (answer != CUDA_SUCCESS) return answer;
     struct context *c = context_current();
     uint64_t honest = left + (c ? context_cached_on(c->ordinal) : 0);
-    if (available) *available = honest < all ? honest : all;
+    uint64_t reserve = option_number(device_reserve);
+    honest = honest < all ? honest : all;
+    if (available) *available = honest > reserve ? honest - reserve : 0;
     if (total) *total = all;
     return CUDA_SUCCESS;
 }
@@ -127,10 +136,6 @@ void device_exported(CUdeviceptr address) {
     pool_taint(base);
 }
 
-bool device_made_room(CUresult answer) {
-    return unlikely(answer == CUDA_ERROR_OUT_OF_MEMORY) && driver_ready() && pool_flush(context_known()) > 0;
-}
-
 void device_context_ended(struct context *c, bool ended) {
     if (!c) return;
     if (ended) pool_drop_context(c);
@@ -151,4 +156,4 @@ bool device_primary_is_active(CUdevice device) {
     return !driver.cuDevicePrimaryCtxGetState || driver.cuDevicePrimaryCtxGetState(device, &flags, &active) != CUDA_SUCCESS || active;
 }
 
-void device_fork_child(void) { pool_fork_child(); }
+void device_fork_child(void) { pool_fork_child(), room_fork_child(); }

@@ -4,6 +4,7 @@
 #define COPPICE_DEVICE_DEVICE_H
 #include "device/context.h"
 #include "device/pool.h"
+#include "device/room.h"
 
 /* For the runtime's fast path: a hit or nothing (0), and a cached free or nothing (false). */
 static inline uint64_t device_hit(size_t size) {
@@ -26,8 +27,6 @@ CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr addre
 void device_correct_range(size_t *size, CUdeviceptr address);
 /* The identity of the allocation around `address` was shown to someone: it is never reused. */
 void device_exported(CUdeviceptr address);
-/* The answer of a passed-through call was out of memory: was anything given back, so that asking again may help? */
-bool device_made_room(CUresult answer);
 /* A context is about to end; afterwards: did it? Then its blocks leave the books, else it goes on. NULL is nobody's. */
 void device_context_ended(struct context *c, bool ended);
 /* The same for the primary context of a device, which is about to be reset or released. */

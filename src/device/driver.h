@@ -9,11 +9,12 @@
 #include <stdbool.h>
 
 #define DRIVER_CALLS(X) \
-    X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemGetInfo_v2) X(cuMemAllocPitch_v2) X(cuMemGetAddressRange_v2) X(cuMemsetD8_v2) \
+    X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemGetInfo_v2) X(cuMemAllocPitch_v2) X(cuMemGetAddressRange_v2) X(cuMemsetD8Async) \
     X(cuCtxGetCurrent) X(cuCtxSetCurrent) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) X(cuCtxGetDevice) X(cuCtxSynchronize) \
     X(cuCtxRecordEvent) X(cuEventCreate) X(cuEventQuery) X(cuEventDestroy_v2) \
-    X(cuStreamIsCapturing) X(cuStreamSynchronize) X(cuThreadExchangeStreamCaptureMode) \
-    X(cuDeviceGetName) X(cuDeviceTotalMem_v2) X(cuDevicePrimaryCtxGetState)
+    X(cuStreamIsCapturing) X(cuStreamCreate) X(cuStreamSynchronize) X(cuThreadExchangeStreamCaptureMode) \
+    X(cuDeviceGetName) X(cuDeviceTotalMem_v2) X(cuDevicePrimaryCtxGetState) \
+    X(cuDeviceGetDefaultMemPool) X(cuMemPoolTrimTo) X(cuDeviceGraphMemTrim)
 
 struct driver {
 #define X(name) __typeof__(&name) name;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "device/fence.h"
+#include "device/fill.h"
 #include "device/work.h"
 #include "stats/service.h"
 #include <stdlib.h>
@@ -10,8 +11,9 @@
 enum {
     SAMPLE_EVERY = 1024,        /* one hit in so many is timed */
     CLOSE_AFTER = 64,           /* frees of a shard between two looks at the epoch and the clock */
-    WAIT_NS = 2000000           /* how long a request waits for pending memory that fits before it grows the pool */
+    WAIT_NS = 2000000,          /* how long a request waits for pending memory that fits before it grows the pool */
 };
+#define POISON_WAIT_NS 10000000000u /* work that lasts longer keeps its block from being filled, not the free from returning */
 static _Atomic uint32_t next_shard;
 
 static inline struct shard *own_shard(struct context *c) {
@@ -100,15 +102,6 @@ static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t siz
     return address;
 }
 
-/* ZERO=1: what was there before is gone before the program sees the block, in whatever stream it uses it first. */
-static COLD void clear(struct context *c, uint64_t address, uint64_t size) {
-    CUcontext popped;
-    bool foreign = thread_device.current != c;
-    if (!driver.cuMemsetD8_v2 || !driver.cuStreamSynchronize || (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS)) return;
-    if (driver.cuMemsetD8_v2(address, 0, size) != CUDA_SUCCESS || driver.cuStreamSynchronize(CU_STREAM_LEGACY) != CUDA_SUCCESS) context_poison(c);
-    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
-}
-
 /* A hit: thread's shard, its lock, the first block of one bin, two counters of a private line, one shared word for the
  * exact peak. */
 uint64_t pool_take(struct context *c, uint64_t size) {
@@ -116,7 +109,7 @@ uint64_t pool_take(struct context *c, uint64_t size) {
     bool sample = (counter_get(&counts_of(c, s)->hits) + 1) % SAMPLE_EVERY == 0;
     uint64_t address = unlikely(sample) ? take_timed(c, s, size) : take_ready(c, s, size);
     if (unlikely(!address)) address = take_slow(c, s, size);
-    if (unlikely(option_number(zero)) && address) clear(c, address, size);
+    if (unlikely(option_number(zero)) && address) fill_bytes(c, address, 0, size);
     return address;
 }
 
@@ -209,6 +202,11 @@ static COLD void synchronize(struct context *c) {
     if (foreign) driver.cuCtxPopCurrent_v2(&popped);
 }
 
+/* POISON=1: the free waits as the driver's own would, for every context, because a peer's work may use the block too. */
+static COLD void poison(struct block *b) {
+    if (fence_wait(fence_tag(), POISON_WAIT_NS)) fill_bytes(b->context, b->address, POISON_BYTE, b->size);
+}
+
 /* A free: find the block, tag it with its epoch, put it into the thread's shard, compare three sums with their limits.
  * Every CLOSE_AFTER frees the epoch is closed; that is the only CUDA call of a free. */
 enum pool_verdict pool_give(uint64_t address) {
@@ -218,6 +216,7 @@ enum pool_verdict pool_give(uint64_t address) {
     struct context *c = b->context;
     if (unlikely(option_number(free_sync) || !driver.cuCtxRecordEvent)) synchronize(c);
     if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
+    if (unlikely(option_number(poison) && !option_number(zero))) poison(b);
     struct shard *s = own_shard(c);
     struct device_counters *d = c->counters;
     uint64_t asked = b->asked, slack = b->size - asked;
@@ -305,18 +304,11 @@ uint64_t pool_asked(uint64_t base) {
     return b && atomic_load(&b->state) == BLOCK_LIVE ? b->asked : 0;
 }
 
-static uint64_t flush_context(struct context *c) {
+uint64_t pool_flush_context(struct context *c) {
     uint64_t gone = 0;
     if (atomic_load(&c->gate) & GATE_CLOSED) return 0;
     for (unsigned i = 0; i < SHARDS; i++) gone += trim_shard(&c->shard[i], UINT64_MAX, false);
     if (gone > 0) counter_add(&c->counters->trims, 1);
-    return gone;
-}
-
-uint64_t pool_flush(struct context *own) {
-    uint64_t gone = own ? flush_context(own) : 0;
-    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
-        if (contexts[i] != own) gone += flush_context(contexts[i]);
     return gone;
 }
 
@@ -363,7 +355,7 @@ void pool_drop_context(struct context *c) {
 
 void pool_fork_child(void) {
     lock_reset(&chore_lock);
-    capture_fork_child(), fence_fork_child(), context_fork_child(), block_fork_child();
+    capture_fork_child(), fence_fork_child(), fill_fork_child(), context_fork_child(), block_fork_child();
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
         for (unsigned j = 0; j < SHARDS; j++) lock_reset(&contexts[i]->shard[j].lock);
 }

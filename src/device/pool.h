@@ -42,9 +42,9 @@ void pool_taint(uint64_t base);
 /* What the program asked for, for the allocation that starts at `base`; 0 when it is not a live block. */
 uint64_t pool_asked(uint64_t base);
 
-/* Gives cached memory back to the driver: everything, from this context first, then from the others. Returns the bytes.
- * The driver's own free waits for the work that may still use a block. Safe during captures (relaxed mode). */
-uint64_t pool_flush(struct context *own);
+/* Gives everything that is cached in the context back to the driver. Returns the bytes. The driver's own free waits for
+ * the work that may still use a block. Safe during captures (relaxed mode). */
+uint64_t pool_flush_context(struct context *c);
 /* Once a second, from the service thread: where the device is idle, what demand is no longer worth goes back. */
 void pool_chore(void);
 /* The context is gone and its memory with it: all its blocks leave the books. */

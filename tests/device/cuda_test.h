@@ -28,6 +28,8 @@
     X(cuStreamCreate) X(cuStreamDestroy_v2) X(cuStreamSynchronize) X(cuStreamQuery) X(cuLaunchHostFunc) X(cuStreamWaitEvent) \
     X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuGraphDestroy) X(cuStreamIsCapturing) X(cuThreadExchangeStreamCaptureMode) \
     X(cuEventCreate) X(cuEventRecord) X(cuEventSynchronize) \
+    X(cuMemCreate) X(cuMemRelease) X(cuMemAllocAsync) X(cuMemAllocFromPoolAsync) X(cuDeviceGetDefaultMemPool) X(cuMemPoolCreate) X(cuMemPoolDestroy) \
+    X(cuMemPoolSetAttribute) X(cuMemPoolGetAttribute) \
     X(cuIpcGetMemHandle) X(cuPointerGetAttribute) X(cuPointerSetAttribute) X(cuGetProcAddress_v2)
 #define X(name) static __typeof__(&name) p_##name;
 DRIVER_FUNCTIONS(X)

@@ -90,8 +90,14 @@ unsigned sim_bus(int index) { return 0x51u + (unsigned)index; }
 void sim_uuid(int index, char *text)
 {
     unsigned char b[16];
-    for (int i = 0; i < 16; i++)
+    const char *name = getenv("SIM_DEVICE_NAME");
+    unsigned long long hash = 0xcbf29ce484222325ull; /* FNV-1a of the set's name, as in tests/sim/driver */
+    for (const char *c = name && *name ? name : "default"; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3ull;
+    for (int i = 0; i < 8; i++) {
         b[i] = (unsigned char)(0xc0 + 7 * i + 31 * index);
+        b[8 + i] = (unsigned char)(hash >> 8 * i);
+    }
     b[0] = (unsigned char)(0x51 + index);
     text += sprintf(text, "GPU-");
     for (int i = 0; i < 16; i++)

@@ -1,0 +1,43 @@
+/* fill.c: fills in a stream of our own; see fill.h. */
+#include "device/fill.h"
+#include "base/lock.h"
+
+static struct lock fill_lock = LOCK_INIT(RANK_CONTEXT);
+static CUstream streams[CONTEXTS]; /* under fill_lock */
+
+static CUstream stream_of(struct context *c) {
+    lock_take(&fill_lock);
+    CUstream *stream = &streams[c->index];
+    if (!*stream && driver.cuStreamCreate(stream, CU_STREAM_NON_BLOCKING) != CUDA_SUCCESS) *stream = NULL;
+    CUstream found = *stream;
+    lock_release(&fill_lock);
+    return found;
+}
+
+static CUresult fill_in(CUstream stream, uint64_t address, unsigned char value, uint64_t size) {
+    CUresult answer = driver.cuMemsetD8Async(address, value, size, stream);
+    return answer == CUDA_SUCCESS ? driver.cuStreamSynchronize(stream) : answer;
+}
+
+bool fill_bytes(struct context *c, uint64_t address, unsigned char value, uint64_t size) {
+    CUcontext popped;
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    bool foreign = thread_device.current != c;
+    if (!driver.cuMemsetD8Async || !driver.cuStreamSynchronize || !driver.cuStreamCreate) return false;
+    if (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return false;
+    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    CUstream stream = stream_of(c);
+    CUresult answer = stream ? fill_in(stream, address, value, size) : CUDA_ERROR_OUT_OF_MEMORY;
+    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
+    if (stream && answer != CUDA_SUCCESS) context_poison(c);
+    return answer == CUDA_SUCCESS;
+}
+
+void fill_forget(struct context *c) {
+    lock_take(&fill_lock);
+    streams[c->index] = NULL;
+    lock_release(&fill_lock);
+}
+
+void fill_fork_child(void) { lock_reset(&fill_lock); }

@@ -1,0 +1,117 @@
+/* room.c: the chain of room.h. */
+#include "device/room.h"
+#include "base/lock.h"
+#include "base/options.h"
+#include "device/pool.h"
+
+enum { POOLS = 32 };
+static struct lock pools_lock = LOCK_INIT(RANK_CONTEXT);
+static CUmemoryPool pools[POOLS]; /* under pools_lock: those beyond are not trimmed */
+
+void room_remember_pool(CUmemoryPool pool) {
+    lock_take(&pools_lock);
+    for (unsigned i = 0; i < POOLS; i++)
+        if (!pools[i] || pools[i] == pool) {
+            pools[i] = pool;
+            break;
+        }
+    lock_release(&pools_lock);
+}
+
+void room_forget_pool(CUmemoryPool pool) {
+    lock_take(&pools_lock);
+    for (unsigned i = 0; i < POOLS; i++)
+        if (pools[i] == pool) pools[i] = NULL;
+    lock_release(&pools_lock);
+}
+
+/* --- the links. Each returns the bytes that it gave back; `c` may be NULL, when no context is current. */
+
+static uint64_t own_cache(struct context *c) { return c ? pool_flush_context(c) : 0; }
+
+static uint64_t other_caches(struct context *c, bool same_device) {
+    uint64_t gone = 0;
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if (contexts[i] != c && (c && contexts[i]->ordinal == c->ordinal) == same_device) gone += pool_flush_context(contexts[i]);
+    return gone;
+}
+static uint64_t device_caches(struct context *c) { return other_caches(c, true); }
+static uint64_t process_caches(struct context *c) { return other_caches(c, false); }
+
+static size_t free_now(void) {
+    size_t left = 0, all;
+    return driver.cuMemGetInfo_v2 && driver.cuMemGetInfo_v2(&left, &all) == CUDA_SUCCESS ? left : 0;
+}
+
+/* What a pool holds and nobody uses. The default pool is the driver's: it is always there. */
+static void trim_pools(CUdevice device) {
+    CUmemoryPool standard = NULL;
+    if (!driver.cuMemPoolTrimTo) return;
+    if (driver.cuDeviceGetDefaultMemPool && driver.cuDeviceGetDefaultMemPool(&standard, device) == CUDA_SUCCESS) driver.cuMemPoolTrimTo(standard, 0);
+    lock_take(&pools_lock);
+    for (unsigned i = 0; i < POOLS; i++)
+        if (pools[i]) driver.cuMemPoolTrimTo(pools[i], 0);
+    lock_release(&pools_lock);
+}
+
+static uint64_t stream_ordered_pools(struct context *c) {
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    if (!c) return 0;
+    size_t before = free_now();
+    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    trim_pools(c->ordinal);
+    if (driver.cuDeviceGraphMemTrim) driver.cuDeviceGraphMemTrim(c->ordinal);
+    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    size_t after = free_now();
+    return after > before ? after - before : 0;
+}
+
+static uint64_t (*const chain[])(struct context *c) = { own_cache, device_caches, process_caches, stream_ordered_pools };
+enum { LINKS = sizeof chain / sizeof *chain };
+
+static bool next_gives(struct room *r, struct context *c) {
+    while (r->links < LINKS)
+        if (chain[r->links++](c) > 0) return true;
+    return false;
+}
+
+/* --- who asks */
+
+static COLD bool make_room(struct room *r) { return driver_ready() && next_gives(r, context_current()); }
+
+bool room_could_be(const struct context *c, uint64_t size) {
+    return size <= c->capacity && option_number(device_reserve) <= c->capacity - size;
+}
+
+bool room_made(struct room *r, CUresult answer) { return unlikely(answer == CUDA_ERROR_OUT_OF_MEMORY) && make_room(r); }
+
+bool room_made_for(struct room *r, CUresult answer, uint64_t size) {
+    if (likely(answer != CUDA_ERROR_OUT_OF_MEMORY)) return false;
+    struct context *c = context_current();
+    return !(c && !room_could_be(c, size)) && make_room(r);
+}
+
+void room_settled(const struct room *r, CUresult answer) {
+    struct context *c = context_known();
+    if (c && r->links > 0 && answer == CUDA_SUCCESS) counter_add(&c->counters->oom_recoveries, 1);
+}
+
+static COLD bool leaves(struct context *c, uint64_t size, uint64_t reserve) {
+    struct room room = { 0 };
+    if (!room_could_be(c, size)) return false;
+    do {
+        size_t left = 0, all;
+        if (driver.cuMemGetInfo_v2(&left, &all) != CUDA_SUCCESS) return true; /* the driver will say what is wrong */
+        if (left >= reserve && left - reserve >= size) return true;
+    } while (next_gives(&room, c));
+    return false;
+}
+
+bool room_is_left(uint64_t size) {
+    uint64_t reserve = option_number(device_reserve);
+    if (likely(reserve == 0)) return true;
+    struct context *c = context_current();
+    return !c || !driver.cuMemGetInfo_v2 || leaves(c, size, reserve);
+}
+
+void room_fork_child(void) { lock_reset(&pools_lock); }

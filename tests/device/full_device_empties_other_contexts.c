@@ -1,0 +1,22 @@
+// env: SIM_CAPACITY=1G
+// env: SIM_DEVICES=2
+// env: COPPICE_POOL_MAX=1G
+/* What one context has cached makes room for another of the same device; the other device's cache stays where it is as
+ * long as that is enough. */
+#include "cuda_test.h"
+int main(void) {
+    start();
+    need_simulator();
+    CUcontext second, elsewhere;
+    OK(p_cuCtxCreate_v4(&elsewhere, NULL, 0, 1));
+    give(take(600 << 20));
+    OK(p_cuCtxCreate_v4(&second, NULL, 0, 0));
+    give(take(600 << 20));
+    OK(p_cuCtxSetCurrent(test_context));
+    CUdeviceptr p = take(700 << 20);
+    CHECK(truth().live == 700u << 20);
+    struct simctl_device other;
+    CHECK(p_simctl_device(NULL, 0, 1, &other) && other.live == 600u << 20, "the other device has lost its cache");
+    give(p);
+    return 0;
+}

@@ -48,6 +48,16 @@ static void learn(struct context *c) {
     counter_set(&d->in_use, 1);
 }
 
+/* How many blocks of a context are live, by size class: the demand model asks, every five seconds. */
+struct census { const struct context *context; uint32_t *count; };
+static void count_block(struct block *b, void *with) {
+    struct census *all = with;
+    if (b->context == all->context && atomic_load_explicit(&b->state, memory_order_relaxed) == BLOCK_LIVE) all->count[predictor_class(b->asked)]++;
+}
+static void count_live(const struct demand *d, uint32_t *count) {
+    block_each(count_block, &(struct census){ (const struct context *)((const char *)d - offsetof(struct context, demand)), count });
+}
+
 static struct context *make(CUcontext handle) {
     unsigned index = 0;
     while (index < CONTEXTS && contexts[index]) index++;
@@ -55,6 +65,7 @@ static struct context *make(CUcontext handle) {
     struct context *c = sys_map(NULL, sizeof *c, PROT_READ | PROT_WRITE);
     if (!c) return NULL;
     c->handle = handle, c->index = index, c->counters = &counters->device[index];
+    c->demand.count = count_live;
     for (unsigned i = 0; i < SHARDS; i++) shard_init(&c->shard[i]);
     learn(c);
     atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);

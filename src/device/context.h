@@ -7,9 +7,9 @@
  * nobody; debug builds compare it with the driver's answer. */
 #ifndef COPPICE_DEVICE_CONTEXT_H
 #define COPPICE_DEVICE_CONTEXT_H
-#include "device/demand.h"
 #include "device/driver.h"
 #include "device/shard.h"
+#include "dtesn/demand.h"
 #include "stats/counters.h"
 #include <stdatomic.h>
 #include <stdbool.h>

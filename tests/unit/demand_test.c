@@ -1,5 +1,6 @@
 /* Demand is the sliding maximum of live bytes over the last minute, against a model that keeps every value. */
-#include "device/demand.h"
+#include "dtesn/demand.h"
+#include "base/options.h"
 #include "suite.h"
 #include <stdlib.h>
 
@@ -59,6 +60,52 @@ START_TEST(random_demand_is_between_the_minute_before_and_the_slots_that_touch_i
 }
 END_TEST
 
+START_TEST(the_timer_forgets_a_burst_at_its_second_turn) {
+    struct demand d = { 0 };
+    option_values[OPTION_predictor].number = PREDICTOR_TIMER;
+    demand_tick(&d, 0, 100 * SECOND);
+    demand_rises(&d, 1000);
+    for (uint64_t t = 101; t < 220; t++) {
+        demand_tick(&d, 10, t * SECOND);
+        ck_assert_uint_eq(demand_keep(&d, 10), with_room(1000));
+    }
+    demand_tick(&d, 10, 220 * SECOND);
+    ck_assert_uint_eq(demand_keep(&d, 10), with_room(10));
+}
+END_TEST
+
+START_TEST(a_model_that_has_learned_decides_and_until_then_the_window) {
+    struct demand d = { 0 };
+    option_values[OPTION_predictor].number = PREDICTOR_AR;
+    demand_tick(&d, 0, 100 * SECOND);
+    demand_rises(&d, 1000);
+    for (uint64_t t = 101; t < 155; t++) {
+        demand_tick(&d, 10, t * SECOND);
+        ck_assert_uint_eq(demand_keep(&d, 10), with_room(1000));
+    }
+    ck_assert_uint_eq(d.forecast, 0);
+    for (uint64_t t = 155; t < 600; t++) demand_tick(&d, 1ull << 30, t * SECOND);
+    ck_assert_uint_gt(d.forecast, 1);
+    d.forecast = (5ull << 30) + 1;
+    ck_assert_uint_eq(demand_keep(&d, 10), 5ull << 30);
+    d.forecast = 1;
+    ck_assert_uint_eq(demand_keep(&d, 7ull << 30), with_room(7ull << 30));
+}
+END_TEST
+
+START_TEST(the_model_sees_the_latest_slot_first) {
+    struct demand d = { 0 };
+    option_values[OPTION_predictor].number = PREDICTOR_AR;
+    for (uint64_t slot = 1; slot <= 40; slot++) {
+        demand_tick(&d, 0, 5 * slot * SECOND);
+        demand_rises(&d, slot << 20);
+    }
+    const double *x = d.model.input[(d.model.steps - 1) % PREDICTOR_HORIZON];
+    for (unsigned i = 0; i < PREDICTOR_LAGS; i++) ck_assert_double_eq_tol(x[1 + i] * d.model.unit, (double)((39 - i) << 20), 1);
+}
+END_TEST
+
 SUITE("demand", NULL, NULL,
       a_burst_is_kept_for_a_minute_and_then_forgotten, large_demand_gets_a_tenth_more, nobody_looking_for_long_forgets_too,
-      random_demand_is_between_the_minute_before_and_the_slots_that_touch_it)
+      random_demand_is_between_the_minute_before_and_the_slots_that_touch_it,
+      the_timer_forgets_a_burst_at_its_second_turn, a_model_that_has_learned_decides_and_until_then_the_window, the_model_sees_the_latest_slot_first)

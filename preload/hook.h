@@ -10,6 +10,7 @@
 #define COPPICE_PRELOAD_HOOK_H
 #include "base/hints.h"
 #include "base/start.h"
+#include "heap/budget.h"
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
@@ -39,6 +40,13 @@ static inline void *hook_counted(void *p, size_t size) {
     return p;
 }
 
+/* A hard limit has refused. */
+static inline void *hook_refused(size_t size) {
+    heap_thread.takes += size < HEAP_LARGE; /* it did not count */
+    errno = ENOMEM;
+    return NULL;
+}
+
 /* PUBLISH(returned, name, parameters): own_name, which no other definition can stand before, is what programs call `name`. */
 #define PUBLISH(returned, name, parameters) returned name parameters __attribute__((alias("own_" #name), visibility("default")));
 
@@ -49,7 +57,7 @@ static inline void *hook_counted(void *p, size_t size) {
         switch (hook_turn()) { \
         case PASS: return next.name arguments; \
         case EARLY: return early; \
-        default: return hook_counted(ours, bytes); \
+        default: return likely(heap_admit(bytes)) ? hook_counted(ours, bytes) : hook_refused(bytes); \
         } \
     } \
     void *own_##name parameters { return likely(heap_take(bytes)) ? ours : name##_slowly arguments; } \

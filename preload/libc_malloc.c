@@ -113,7 +113,7 @@ static COLD void *realloc_odd(void *p, size_t size) {
 
 static __attribute__((noinline)) void *realloc_slowly(void *p, size_t size) {
     if (hook_turn() != SERVE) return move(p, je_malloc_usable_size(p), size);
-    void *got = je_realloc(p, size);
+    void *got = heap_admit(size) ? je_realloc(p, size) : NULL;
     if (!got) heap_thread.takes++, heap_thread.gives++, errno = ENOMEM;
     if (size >= HEAP_LARGE) kept_any_large = true;
     heap_publish();

@@ -5,10 +5,12 @@
 #include "device/pool.h"
 #include "process.h"
 #include "symbol_lookup.h"
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/start.h"
+#include "heap/budget.h"
 #include "heap/heap.h"
 #include "heap/thread.h"
 #include "next.h"
@@ -158,6 +160,7 @@ EXPORT void _Exit(int status) { _exit(status); }
 /* Once a second in a process that has the service thread. */
 static void chore(void) {
     heap_decay();
+    heap_budget_settle(clock_ns());
     pool_chore();
 }
 
@@ -175,6 +178,7 @@ __attribute__((constructor)) static void begin(void) {
     at_quick_exit(farewell);
     signals_start();
     service_chore(chore);
+    dump_before(heap_budget_show);
     if (dump_triggers()->interval_ns) service_start();
 }
 

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "heap/budget.h"
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
 #include "stats/counters.h"
@@ -61,8 +62,10 @@ static void every_arena(const char *what) {
 }
 
 void heap_decay(void) {
+    size_t before = heap_returned_bytes();
     int saved = errno;
     every_arena("arena.0.decay");
+    heap_budget_consolidated(heap_returned_bytes() - before);
     errno = saved;
 }
 
@@ -72,6 +75,7 @@ bool heap_trim(void) {
     kept_release(true);
     je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     every_arena("arena.0.purge");
+    heap_budget_consolidated(heap_returned_bytes() - before);
     errno = saved;
     return heap_returned_bytes() != before;
 }
@@ -115,6 +119,7 @@ void heap_refresh_now_and_then(void) {
     if (!atomic_compare_exchange_strong(&last, &then, now)) return;
     int saved = errno;
     heap_decay();
+    heap_budget_settle(now);
     heap_refresh_resident();
     refresh_cached();
     errno = saved;

@@ -1,5 +1,6 @@
 /* thread.c: threads begin, publish and end; see thread.h. */
 #include "heap/thread.h"
+#include "heap/budget.h"
 #include "heap/jemalloc.h"
 #include <errno.h>
 #include <pthread.h>
@@ -71,6 +72,7 @@ static inline void tell(struct heap_thread *t) {
     counter_bump(&slot->frees, (uint64_t)(int64_t)(t->granted - t->gives));
     counter_bump(&slot->bytes_allocated, allocated - t->told_allocated);
     counter_bump(&slot->bytes_freed, freed - t->told_freed);
+    t->grant -= (int64_t)((allocated - t->told_allocated) - (freed - t->told_freed));
     t->takes = t->gives = t->granted;
     t->told_allocated = allocated, t->told_freed = freed;
 }
@@ -88,7 +90,7 @@ static void settle_if_worth_it(const struct thread_counters *own) {
 static COLD void publish_rarely(struct heap_thread *t) {
     if (unlikely(atomic_load_explicit(&child_unsettled, memory_order_relaxed))) settle_if_worth_it(t->own);
     else if (t->state == THREAD_SHARED) hand_over(t->own);
-    if (t->granted == 0 && t->rounds == 0) t->takes = t->gives = t->granted = HEAP_CREDIT;
+    if (t->granted == 0 && t->rounds == 0 && !t->tight) t->takes = t->gives = t->granted = HEAP_CREDIT;
     t->until_rare = t->state == THREAD_SHARED ? 0 : RARE_EVERY;
     kept_release(false);
     if (!atomic_load_explicit(&child_unsettled, memory_order_relaxed)) heap_refresh_now_and_then();
@@ -97,6 +99,7 @@ static COLD void publish_rarely(struct heap_thread *t) {
 void heap_publish(void) {
     struct heap_thread *t = &heap_thread;
     tell(t);
+    if (unlikely((uint64_t)t->grant > 2 * HEAP_GRANT)) heap_budget_adjust(t);
     if (unlikely(t->until_rare == 0)) publish_rarely(t);
     else t->until_rare--;
 }
@@ -108,6 +111,7 @@ static void thread_end(void *argument) {
     if (++t->rounds < LAST_ROUND && pthread_setspecific(key, t) == 0) return;
     kept_release(true);
     heap_publish();
+    heap_budget_thread_end(t);
     if (t->state == THREAD_LIVE) counters_thread_end(t->slot);
     share(t);
     t->takes = t->gives = t->granted = 0; /* for ever: each later call publishes at once */
@@ -120,6 +124,7 @@ void heap_threads_init(void) { have_key = pthread_key_create(&key, thread_end) =
 void heap_thread_fork_child(void) {
     struct heap_thread *t = &heap_thread;
     atomic_store(&child_unsettled, true);
+    heap_budget_fork_child();
     if (t->state == THREAD_NEW) return;
     own_counters = (struct thread_counters){ 0 };
     share(t);

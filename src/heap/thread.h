@@ -35,6 +35,9 @@ struct heap_thread {
     struct kept_block kept[KEPT_BLOCKS];
     uint64_t kept_taken, kept_given;     /* corrections of *allocated and *freed (heap/kept.h) */
     uint32_t rounds;                     /* of key destructors seen */
+    int64_t grant;                       /* heap/budget.h: budget taken and not used */
+    uint32_t membrane;                   /* where it is taken, if */
+    bool has_membrane, tight;            /* tight: a hard limit has refused; no credit until it does not */
     struct thread_counters *own;         /* in THREAD_SHARED: the numbers since the last publication */
 };
 extern _Thread_local struct heap_thread heap_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));

@@ -145,10 +145,8 @@ static void inherit(struct counters *fresh) {
         memcpy(fresh->call[i].name, counters->call[i].name, COUNTER_CALL_NAME);
 }
 
-/* Makes thread slots from..from + STEP ready. False: they stay unused. */
-static bool make_ready(struct counters *c, unsigned from) {
-    void *at = &c->thread[from];
-    const size_t length = STEP * sizeof c->thread[0];
+/* Gives a part of the counters its pages. False: it must not be touched. */
+static bool make_ready(struct counters *c, void *at, size_t length) {
     if (!file_path[0]) return true;
     int error = sys_populate(at, length);
     if (error == -EINVAL) { /* an old kernel: reserve in the file */
@@ -159,11 +157,14 @@ static bool make_ready(struct counters *c, unsigned from) {
     return error == 0 || mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED;
 }
 
+/* Thread slots from..from + STEP. */
+static bool make_slots_ready(struct counters *c, unsigned from) { return make_ready(c, &c->thread[from], STEP * sizeof c->thread[0]); }
+
 /* What was counted before the file was there. */
 static void take_along(struct counters *fresh) {
     unsigned ready = (unsigned)counter_get(&counters->threads_ready);
     memcpy(fresh, counters, FIRST);
-    for (unsigned from = 0; from < ready && make_ready(fresh, from); from += STEP)
+    for (unsigned from = 0; from < ready && make_slots_ready(fresh, from); from += STEP)
         memcpy(&fresh->thread[from], &counters->thread[from], STEP * sizeof fresh->thread[0]);
 }
 
@@ -216,7 +217,7 @@ static bool more_slots(uint64_t ready) {
     bool more = false;
     lock_take(&growing);
     if (counter_get(&counters->threads_ready) != ready) more = true; /* another thread was faster */
-    else if (ready < COUNTER_THREADS && make_ready(counters, (unsigned)ready)) counter_set(&counters->threads_ready, ready + STEP), more = true;
+    else if (ready < COUNTER_THREADS && make_slots_ready(counters, (unsigned)ready)) counter_set(&counters->threads_ready, ready + STEP), more = true;
     lock_release(&growing);
     return more;
 }
@@ -286,6 +287,15 @@ struct device_totals device_totals(const struct device_counters *d) {
     uint64_t used = sum.live_bytes + sum.rounding_bytes;
     sum.cached_bytes = sum.reserved_bytes > used ? sum.reserved_bytes - used : 0;
     return sum;
+}
+
+struct device_cells *counters_device_cells(unsigned index) {
+    static struct device_cells nowhere;
+    struct device_cells *cells = &counters->cells[index];
+    lock_take(&growing);
+    bool ready = make_ready(counters, cells, sizeof *cells);
+    lock_release(&growing);
+    return ready ? cells : &nowhere;
 }
 
 static counter *call_named(const char *name) {

@@ -22,6 +22,7 @@
 
 #define COUNTERS_MAGIC 0x31454349505043ull /* "CPPICE1" */
 enum { COUNTER_DEVICES = 32, COUNTER_THREADS = 1024, COUNTER_HIT_BUCKETS = 64, COUNTER_CALLS = 192, COUNTER_CALL_NAME = 56 };
+enum { COUNTER_LEVELS = 12, COUNTER_TYPES = 5, COUNTER_TREES = 17 };
 
 typedef _Atomic uint64_t counter;
 static inline void counter_add(counter *c, uint64_t n) { atomic_fetch_add_explicit(c, n, memory_order_relaxed); }
@@ -130,6 +131,54 @@ struct device_totals {
 };
 struct device_totals device_totals(const struct device_counters *d);
 
+/* A tree of membranes (src/dtesn): tree[0] is the host's, the others are devices'. Atomic; what a hit changes lies in
+ * the cells of its context (below). A level's budget is that of all its membranes, with what they gave to deeper ones. */
+#define DTESN_COUNTERS(X) \
+    X(limit_bytes, "bytes", "the root's budget") \
+    X(depth, "levels", "levels of the tree") \
+    X(borrowed_allocations, "calls", "allocations for which another membrane lent budget or cached memory") \
+    X(refused_allocations, "calls", "allocations that a hard limit refused") \
+    X(over_bytes, "bytes", "held beyond a soft limit") \
+    X(consolidations, "times", "cached memory moved a level up, or from the root to where it came from") \
+    X(bytes_consolidated, "bytes", "as many bytes moved")
+#define DTESN_LEVEL_COUNTERS(X) \
+    X(membranes, "membranes", "membranes of the level") \
+    X(budget_bytes, "bytes", "their budgets") \
+    X(held_bytes, "bytes", "what they hold, live and cached") \
+    X(cached_bytes, "bytes", "of it cached (the host's tree)") \
+    X(rounding_bytes, "bytes", "of it rounding of live blocks (a device's tree)")
+
+struct dtesn_level_counters {
+#define X(name, unit, help) counter name;
+    DTESN_LEVEL_COUNTERS(X)
+#undef X
+};
+struct dtesn_counters {
+    counter in_use; /* 0: this entry says nothing */
+    counter device; /* ordinal; of a device's tree */
+#define X(name, unit, help) counter name;
+    DTESN_COUNTERS(X)
+#undef X
+    struct dtesn_level_counters level[COUNTER_LEVELS];
+};
+extern const char *const counter_types[COUNTER_TYPES]; /* names, by enum coppice_type: untyped first */
+
+/* What a hit and a free change of a device's tree, by the block's type and level: under the lock of the shard that the
+ * freeing or allocating thread uses, so a single shard's live bytes may be negative, their sum never is. */
+struct dtesn_cell { counter live_bytes, allocs; };
+struct dtesn_cells { struct dtesn_cell cell[COUNTER_TYPES][COUNTER_LEVELS]; };
+struct device_cells { struct dtesn_cells shard[COUNTER_SHARDS]; };
+
+/* A tree's numbers as readers want them. */
+struct dtesn_totals {
+#define X(name, unit, help) uint64_t name;
+    DTESN_COUNTERS(X)
+#undef X
+    uint64_t compliant_allocations;
+    struct { uint64_t membranes, budget_bytes, used_bytes, cached_bytes, below_bytes; } level[COUNTER_LEVELS]; /* below: held by it and deeper levels */
+    struct { uint64_t live_bytes, allocs; } type[COUNTER_TYPES];
+};
+
 /* Calls that are passed through, by name: filled once by the hook table, counted for ever. */
 struct call_counters {
     char name[COUNTER_CALL_NAME];
@@ -151,7 +200,9 @@ struct counters {
     struct thread_counters late; /* shared, atomic adds: threads without a slot, frees that arrive after a thread's end */
     struct device_counters device[COUNTER_DEVICES];
     struct call_counters call[COUNTER_CALLS];
+    struct dtesn_counters tree[COUNTER_TREES];
     _Alignas(4096) struct thread_counters thread[COUNTER_THREADS];
+    _Alignas(4096) struct device_cells cells[COUNTER_DEVICES]; /* of device[]; have memory once counters_device_cells gave it */
 };
 
 /* The counters of this process: plain memory until counters_open succeeds. */
@@ -188,6 +239,10 @@ struct intern_totals {
     uint64_t lookups, hits, bytes_in, bytes_saved;
 };
 struct intern_totals intern_totals(const struct counters *c);
+/* The cells of device[index], which have memory from now on; called once a context, before it is used. */
+struct device_cells *counters_device_cells(unsigned index);
+/* The numbers of tree[index]; false: there is none. */
+bool dtesn_totals(const struct counters *c, unsigned index, struct dtesn_totals *totals);
 /* Registers a pass-through call's name and returns its counter; the same name gives the same one; never NULL. */
 counter *counters_call(const char *name);
 #endif

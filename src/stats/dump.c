@@ -107,6 +107,9 @@ static bool begin_writing(_Atomic int *writer) {
     return false;
 }
 
+static void (*before)(void);
+void dump_before(void (*work)(void)) { before = work; }
+
 void dump_write(void) {
     static _Atomic int writer;
     static char buffer[DUMP_CAPACITY];
@@ -114,6 +117,7 @@ void dump_write(void) {
     if (counter_get(&counters->pid) != (uint64_t)getpid()) return; /* a vfork's child: these are its parent's */
     if (begin_writing(&writer)) {
         struct text dump = text_in(buffer, sizeof buffer);
+        if (before) before();
         dump_counters(counters, (enum stats_format)option_number(stats_format), true, &dump);
         invariant(!dump.full);
         target_write(&dump);

@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "stats/counters.h"
 
-/* Holds any dump, 32 devices and 192 calls with the worst names included. */
-enum { DUMP_CAPACITY = 160 << 10 };
+/* Holds any dump, 32 devices, 17 trees and 192 calls with the worst names included. */
+enum { DUMP_CAPACITY = 256 << 10 };
 
 /* Writes `c` into `out`. `alive`: resident memory may be read from /proc for this pid. */
 void dump_counters(const struct counters *c, enum stats_format format, bool alive, struct text *out);
@@ -16,6 +16,8 @@ void dump_counters(const struct counters *c, enum stats_format format, bool aliv
  * A regular file is replaced whole (a new file beside it, then a rename); a device or pipe is written to for a second
  * at most. What goes wrong is said once. Async-signal-safe; a call that comes while another writes waits for a fifth of a second. */
 void dump_write(void);
+/* Called before each dump of this process's own, to bring what is published now and then up to date. Async-signal-safe. */
+void dump_before(void (*work)(void));
 
 /* What COPPICE_STATS asks for. */
 struct dump_triggers {

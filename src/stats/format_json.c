@@ -53,6 +53,56 @@ static void host(struct text *t, const struct view *v) {
     text_char(t, '}');
 }
 
+static void levels(struct text *t, const struct dtesn_totals *n) {
+    key(t, "levels"), text_char(t, '[');
+    for (unsigned i = 0; i < n->depth; i++) {
+        text_add(t, i > 0 ? ",{" : "{");
+        number(t, "level", i + 1), number(t, "membranes", n->level[i].membranes), number(t, "budget_bytes", n->level[i].budget_bytes);
+        number(t, "used_bytes", n->level[i].used_bytes), number(t, "cached_bytes", n->level[i].cached_bytes);
+        ratio(t, "utilization", n->level[i].below_bytes, n->level[i].budget_bytes);
+        text_char(t, '}');
+    }
+    text_char(t, ']');
+}
+
+static void types(struct text *t, const struct dtesn_totals *n) {
+    key(t, "types"), text_char(t, '{');
+    for (unsigned i = 0; i < COUNTER_TYPES; i++) {
+        key(t, counter_types[i]), text_char(t, '{');
+        number(t, "live_bytes", n->type[i].live_bytes), number(t, "allocs", n->type[i].allocs);
+        text_char(t, '}');
+    }
+    text_char(t, '}');
+}
+
+static void tree(struct text *t, const struct dtesn_totals *n) {
+#define X(field, unit, help) number(t, #field, n->field);
+    DTESN_COUNTERS(X)
+#undef X
+    number(t, "compliant_allocations", n->compliant_allocations);
+    levels(t, n);
+    types(t, n);
+    text_char(t, '}');
+}
+
+/* Where no tree was made nothing is said. */
+static void dtesn(struct text *t, const struct counters *c) {
+    struct dtesn_totals n;
+    bool any = false, host = dtesn_totals(c, 0, &n);
+    for (unsigned i = 0; i < COUNTER_TREES; i++) any |= counter_get(&c->tree[i].in_use) != 0;
+    if (!any) return;
+    key(t, "dtesn"), text_char(t, '{');
+    if (host) key(t, "host"), text_char(t, '{'), tree(t, &n);
+    key(t, "devices"), text_char(t, '[');
+    for (unsigned i = 1; i < COUNTER_TREES; i++) {
+        if (!dtesn_totals(c, i, &n)) continue;
+        text_add(t, t->bytes[t->length - 1] == '[' ? "{" : ",{");
+        number(t, "id", counter_get(&c->tree[i].device));
+        tree(t, &n);
+    }
+    text_add(t, "]}");
+}
+
 static void intern(struct text *t, const struct intern_totals *n) {
     if (n->lookups == 0) return;
     key(t, "intern"), text_char(t, '{');
@@ -81,6 +131,7 @@ void format_json(const struct view *v, struct text *t) {
     host(t, v);
     struct intern_totals interned = intern_totals(v->c);
     intern(t, &interned);
+    dtesn(t, v->c);
     key(t, "calls"), text_char(t, '{');
     for (int i = 0; i < COUNTER_CALLS; i++) {
         const struct call_counters *call = &v->c->call[i];

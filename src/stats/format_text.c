@@ -51,6 +51,41 @@ static void device(struct text *t, const struct device_counters *d) {
     text_char(t, '\n');
 }
 
+static void level(struct text *t, const struct dtesn_totals *n, unsigned i) {
+    label(t, "  level"), text_char(t, ' '), text_u64(t, i + 1), count(t, "membranes", n->level[i].membranes);
+    size(t, "budget", n->level[i].budget_bytes), size(t, "used", n->level[i].used_bytes), size(t, "cached", n->level[i].cached_bytes);
+    ratio(t, "utilization", n->level[i].below_bytes, n->level[i].budget_bytes), text_char(t, '\n');
+}
+
+/* A line for the tree, one for each level down to the deepest that holds anything, one for its types. */
+static void tree(struct text *t, const char *name, const struct dtesn_totals *n) {
+    label(t, name), size(t, "limit", n->limit_bytes), count(t, "depth", n->depth);
+    count(t, "compliant", n->compliant_allocations), count(t, "borrowed", n->borrowed_allocations);
+    if (n->refused_allocations) count(t, "refused", n->refused_allocations);
+    if (n->over_bytes) size(t, "over", n->over_bytes);
+    count(t, "consolidations", n->consolidations), size(t, "moved", n->bytes_consolidated), text_char(t, '\n');
+    bool any = false;
+    for (unsigned i = 0; i < n->depth && n->level[i].below_bytes > 0; i++) level(t, n, i);
+    for (unsigned i = 0; i < COUNTER_TYPES; i++) {
+        if (!n->type[i].allocs) continue;
+        if (!any) label(t, "  types"), any = true;
+        size(t, counter_types[i], n->type[i].live_bytes), count(t, "allocs", n->type[i].allocs);
+    }
+    if (any) text_char(t, '\n');
+}
+
+static void dtesn(struct text *t, const struct counters *c) {
+    struct dtesn_totals n;
+    for (unsigned i = 0; i < COUNTER_TREES; i++) {
+        if (!dtesn_totals(c, i, &n)) continue;
+        char name[32];
+        struct text label_text = text_in(name, sizeof name);
+        text_add(&label_text, i == 0 ? "dtesn host" : "dtesn device ");
+        if (i > 0) text_u64(&label_text, counter_get(&c->tree[i].device));
+        tree(t, name, &n);
+    }
+}
+
 static void intern(struct text *t, const struct intern_totals *n) {
     if (n->lookups == 0) return;
     label(t, "intern"), count(t, "entries", n->entries), count(t, "lookups", n->lookups), ratio(t, "hits", n->hits, n->lookups);
@@ -78,5 +113,6 @@ void format_text(const struct view *v, struct text *t) {
     for (unsigned i = 0; i < v->devices; i++) device(t, &v->c->device[v->device[i]]);
     struct intern_totals interned = intern_totals(v->c);
     intern(t, &interned);
+    dtesn(t, v->c);
     calls(t, v->c->call);
 }

@@ -93,6 +93,33 @@ START_TEST(the_interner_is_in_it_once_it_was_asked) {
 }
 END_TEST
 
+START_TEST(trees_of_membranes_are_in_it_once_they_are_made) {
+    counter_set(&made.tree[0].depth, 1); /* not in use: says nothing */
+    const char *json = dumped(STATS_JSON);
+    has_not("dtesn");
+    struct dtesn_counters *host = &made.tree[0], *device = &made.tree[3];
+    counter_set(&host->in_use, 1), counter_set(&host->depth, 2), counter_set(&host->limit_bytes, 1000), counter_set(&host->borrowed_allocations, 4);
+    counter_set(&host->level[0].membranes, 1), counter_set(&host->level[0].budget_bytes, 1000);
+    counter_set(&host->level[1].membranes, 1), counter_set(&host->level[1].budget_bytes, 500), counter_set(&host->level[1].held_bytes, 250), counter_set(&host->level[1].cached_bytes, 50);
+    counter_set(&made.late.allocs, 9);
+    counter_set(&device->in_use, 1), counter_set(&device->device, 7), counter_set(&device->depth, 1);
+    counter_set(&device->level[0].held_bytes, 900), counter_set(&device->level[0].rounding_bytes, 20);
+    counter_set(&made.device[1].in_use, 1), counter_set(&made.device[1].id, 7), counter_set(&made.device[2].in_use, 1), counter_set(&made.device[2].id, 8);
+    counter_set(&made.cells[1].shard[0].cell[2][0].live_bytes, 500), counter_set(&made.cells[1].shard[9].cell[2][0].live_bytes, (uint64_t)-100);
+    counter_set(&made.cells[1].shard[0].cell[2][0].allocs, 3), counter_set(&made.cells[2].shard[0].cell[2][0].live_bytes, 77);
+    json = dumped(STATS_JSON);
+    has("\"dtesn\":{\"host\":{\"limit_bytes\":1000,\"depth\":2,\"borrowed_allocations\":4,"), has("\"compliant_allocations\":5");
+    has("{\"level\":1,\"membranes\":1,\"budget_bytes\":1000,\"used_bytes\":0,\"cached_bytes\":0,\"utilization\":0.2500}");
+    has("{\"level\":2,\"membranes\":1,\"budget_bytes\":500,\"used_bytes\":200,\"cached_bytes\":50,\"utilization\":0.5000}");
+    has("\"devices\":[{\"id\":7,"), has("\"used_bytes\":420,\"cached_bytes\":480"), has("\"procedural\":{\"live_bytes\":400,\"allocs\":3}");
+    json = dumped(STATS_TEXT);
+    has("dtesn host limit 1000 B depth 2 compliant 5 borrowed 4"), has("dtesn device 7"), has("procedural 400 B allocs 3");
+    counter_set(&host->depth, UINT64_MAX); /* somebody else's file */
+    json = dumped(STATS_JSON);
+    has("\"depth\":12,");
+}
+END_TEST
+
 START_TEST(what_cannot_be_known_is_absent) {
     counter_set(&made.device[0].in_use, 1);
     const char *json = dumped(STATS_JSON);
@@ -515,7 +542,7 @@ START_TEST(a_process_that_did_not_open_the_counters_dumps_nothing) {
 END_TEST
 
 SUITE("dump", begin, end,
-      fixed_names_are_all_there, the_interner_is_in_it_once_it_was_asked, what_cannot_be_known_is_absent,
+      fixed_names_are_all_there, the_interner_is_in_it_once_it_was_asked, trees_of_membranes_are_in_it_once_they_are_made, what_cannot_be_known_is_absent,
       a_device_whose_sum_does_not_hold_is_found_in_debug_builds, a_live_process_tells_what_the_kernel_knows,
       percentiles_lie_in_the_bucket_of_their_rank, json_parses_for_hostile_names_and_numbers, text_stays_on_its_lines,
       the_worst_dump_fits, the_list_of_triggers_is_read_exactly, signals_have_names_and_numbers, unset_is_the_signal_only,

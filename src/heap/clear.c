@@ -2,6 +2,8 @@
  * anonymous and unlocked, so it is asked first; then MADV_DONTNEED drops the pages. Either failing leaves memory whose
  * content is void but which the caller is about to write anyway. */
 #include "heap/clear.h"
+#include "heap/reach.h"
+#include "heap/thread.h"
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/options.h"
@@ -97,7 +99,9 @@ bool heap_clear(void *p, size_t length, const void *caller, heap_fill *fill) {
     uintptr_t from = (uintptr_t)p, to = from + length;
     uintptr_t first = (from + PAGE - 1) & -(uintptr_t)PAGE, last = to & -(uintptr_t)PAGE;
     int saved = errno;
+    heap_thread.inside++, reach_wait();
     bool gone = madvise((void *)first, last - first, MADV_FREE) == 0 && madvise((void *)first, last - first, MADV_DONTNEED) == 0;
+    reach_go_on(), heap_thread.inside--;
     if (gone) {
         fill(p, 0, first - from);
         fill((void *)last, 0, to - last);

@@ -10,6 +10,7 @@
  *   preload/process.c takes the list before it comes here. */
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
+#include "heap/reach.h"
 #include "heap/thread.h"
 
 int heap_mutex_lock(pthread_mutex_t *m) {
@@ -42,6 +43,7 @@ void heap_fork_prepare(void) {
     }
     je_jemalloc_prefork();
     heap_reserve_fork_prepare();
+    reach_fork_prepare();
 }
 
 void heap_fork_parent(void) {
@@ -49,6 +51,7 @@ void heap_fork_parent(void) {
         left_alone--;
         return;
     }
+    reach_fork_parent();
     heap_reserve_fork_done();
     je_jemalloc_postfork_parent();
 }
@@ -58,6 +61,7 @@ void heap_fork_child(void) {
         left_alone--;
         return;
     }
+    reach_fork_child();
     heap_reserve_fork_done();
     je_jemalloc_postfork_child();
     heap_thread.inside = 0;

@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
+#include "heap/reach.h"
 #include "heap/thread.h"
 #include <errno.h>
 #include <sys/mman.h>
@@ -185,7 +186,10 @@ int heap_munmap(void *at, size_t length) {
 }
 
 int heap_madvise(void *at, size_t length, int advice) {
-    int saved = errno, result = madvise(at, length, advice);
+    int saved = errno;
+    heap_thread.inside++, reach_wait();
+    int result = madvise(at, length, advice);
+    reach_go_on(), heap_thread.inside--;
     if (result == 0 && advice == MADV_DONTNEED) atomic_fetch_add_explicit(&returned, length, memory_order_relaxed);
     errno = saved;
     return result;

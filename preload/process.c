@@ -179,6 +179,7 @@ __attribute__((constructor)) static void begin(void) {
     signals_start();
     service_chore(chore);
     dump_before(heap_budget_show);
+    control_start();
     if (dump_triggers()->interval_ns) service_start();
 }
 

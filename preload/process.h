@@ -7,6 +7,8 @@
  * our state would be done to the parent's. */
 bool process_is_a_guest(void);
 
+/* control.c */
+void control_start(void);
 /* signals.c */
 void signals_start(void);
 void signals_fork_child(void);

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 const struct option_row option_rows[OPTION_COUNT] = {
-#define OPTION(field, NAME, kind, standard, least, most, help) { NAME, kind, standard, least, most, help },
+#define OPTION(field, NAME, kind, standard, least, most, help) { NAME, (enum option_kind)((kind) & ~LIVE), standard, least, most, help, ((kind) & LIVE) != 0 },
 #include "base/options.def"
 #undef OPTION
 };
@@ -81,6 +81,7 @@ static bool parse_choice(const char *choices, const char *text, uint64_t *index)
 bool option_parse(const struct option_row *row, const char *text, union option_value *value) {
     static const char *const words[] = { "0", "1", "off", "on", "false", "true", "no", "yes" };
     switch (row->kind) {
+    case LIVE: break;
     case TEXT: value->text = text; return true;
     case CHOICE: return parse_choice(row->help, text, &value->number);
     case BOOL:
@@ -105,6 +106,7 @@ bool option_parse(const struct option_row *row, const char *text, union option_v
 const char *option_accepts(const struct option_row *row, char *buffer, unsigned long capacity) {
     struct text t = text_in(buffer, capacity);
     switch (row->kind) {
+    case LIVE: break;
     case TEXT: text_add(&t, "text"); break;
     case BOOL: text_add(&t, "0, 1, on or off"); break;
     case CHOICE:
@@ -119,6 +121,21 @@ const char *option_accepts(const struct option_row *row, char *buffer, unsigned 
     case TIME: text_add(&t, "a time such as 500ms, 30s, 2m or 1h"); break;
     }
     return buffer;
+}
+
+int option_find(const char *name, unsigned long length) {
+    const size_t prefix = strlen(OPTION_PREFIX);
+    if (length > prefix && strncmp(name, OPTION_PREFIX, prefix) == 0) name += prefix, length -= prefix;
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        size_t i = 0;
+        while (i < length && option_rows[id].name[i] && (name[i] == '-' ? '_' : name[i] >= 'a' && name[i] <= 'z' ? name[i] - 'a' + 'A' : name[i]) == option_rows[id].name[i]) i++;
+        if (i == length && !option_rows[id].name[i]) return id;
+    }
+    return -1;
+}
+
+void option_set(int id, union option_value value) {
+    __atomic_store_n(&option_values[id].number, value.number, __ATOMIC_RELAXED);
 }
 
 static void load_row(int id, const char *given, bool quiet) {

@@ -1,6 +1,6 @@
-/* options.h: the configuration of one process, read once from COPPICE_* variables and never again.
+/* options.h: the configuration of one process, read once from COPPICE_* variables and, except for those that are LIVE, never again.
  * An *option* is a row of options.def. A wrong value gets one line that names the variable, the value and what is
- * accepted; the default is used (nothing is lost, nothing exits). Read-only after options_load, so any thread may read. */
+ * accepted; the default is used (nothing is lost, nothing exits). Any thread may read at any time; after options_load the service thread alone writes. */
 #ifndef COPPICE_BASE_OPTIONS_H
 #define COPPICE_BASE_OPTIONS_H
 #include <stdbool.h>
@@ -10,7 +10,7 @@
 #define SIZE_LIMIT ((uint64_t)1 << 60)
 #define SIZE_AUTO UINT64_MAX
 
-enum option_kind { SIZE, COUNT, TIME, BOOL, CHOICE, TEXT };
+enum option_kind { SIZE, COUNT, TIME, BOOL, CHOICE, TEXT, LIVE = 16 /* besides: may change while the process runs */ };
 enum stats_format { STATS_TEXT, STATS_JSON };
 enum predictor_choice { PREDICTOR_WINDOW, PREDICTOR_AR, PREDICTOR_TIMER };
 enum intern_choice { INTERN_OFF, INTERN_API };
@@ -26,6 +26,7 @@ struct option_row {
     const char *standard; /* the default, as text; NULL: unset differs from empty */
     uint64_t least, most;
     const char *help;
+    bool live; /* `coppice set` may change it */
 };
 
 enum option_id {
@@ -38,7 +39,7 @@ extern const struct option_row option_rows[OPTION_COUNT];
 extern union option_value option_values[OPTION_COUNT];
 
 /* option_number(pool_max), option_text(stats_file) */
-#define option_number(field) (option_values[OPTION_##field].number)
+#define option_number(field) (__atomic_load_n(&option_values[OPTION_##field].number, __ATOMIC_RELAXED))
 #define option_text(field) (option_values[OPTION_##field].text)
 
 /* Reads the environment. Logs a line for each value that is not accepted and each COPPICE_ name that is not an option,
@@ -48,6 +49,10 @@ void options_load(void);
 bool options_off(void);
 /* Parses `text` as a value of the row; false when it is not accepted. */
 bool option_parse(const struct option_row *row, const char *text, union option_value *value);
+/* The row that somebody means by POOL_MAX, pool-max or COPPICE_POOL_MAX; -1: none. */
+int option_find(const char *name, unsigned long length);
+/* A new value for a LIVE row; the caller has parsed it. */
+void option_set(int id, union option_value value);
 /* "a size such as 512M or auto", for messages and documents; `buffer` of at least 160 bytes. */
 const char *option_accepts(const struct option_row *row, char *buffer, unsigned long capacity);
 /* Parses a time ("30s", "500ms", "2"); false when it is not one. */

@@ -21,6 +21,8 @@ int complain(int status, const char *format, ...) {
 static const char usage[] =
     "coppice run [--OPTION=VALUE…] -- COMMAND…  run a program with Coppice preloaded\n"
     "coppice stat PID|FILE [--text|--json]      the statistics of a process, running or killed\n"
+    "coppice trim PID [--wait=TIME]             a running process gives back what it has cached\n"
+    "coppice set PID NAME=VALUE… [--wait=TIME]  changes options of a running process\n"
     "coppice options [--markdown]               the options, as environment variables and for run\n"
     "coppice --version\n"
     "coppice --help\n";
@@ -42,6 +44,7 @@ static const struct {
     int (*run)(int count, char **words);
 } commands[] = {
     { "run", command_run },       { "stat", command_stat },   { "options", command_options },
+    { "trim", command_trim },     { "set", command_set },
     { "--help", command_help },   { "-h", command_help },     { "help", command_help },
     { "--version", command_version },
 };

@@ -33,12 +33,13 @@ static void print_markdown(void) {
     puts("# Options of Coppice\n\n"
          "Made by `coppice options --markdown` from `src/base/options.def`; a test compares the two.\n"
          "Each is an environment variable, and `coppice run` takes it as `--name=value` (`--pool-max=512M`).\n"
+         "`coppice set PID NAME=VALUE` changes those that may be set while the process runs.\n"
          "A value that is not accepted is reported in one line on standard error, and the default is used.\n\n"
          "| variable | default | accepts | meaning |\n|---|---|---|---|");
     for (int id = 0; id < OPTION_COUNT; id++) {
         const struct option_row *row = &option_rows[id];
         printf("| `" OPTION_PREFIX "%s` | %s | ", row->name, standard(row));
-        cell(accepts(id, buffer)), fputs(" | ", stdout), cell(meaning(row)), puts(" |");
+        cell(accepts(id, buffer)), fputs(" | ", stdout), cell(meaning(row)), puts(row->live ? "; may be set while it runs |" : " |");
     }
 }
 
@@ -46,7 +47,8 @@ static void print_text(void) {
     char buffer[160];
     for (int id = 0; id < OPTION_COUNT; id++) {
         const struct option_row *row = &option_rows[id];
-        printf(OPTION_PREFIX "%s (default: %s)\n    accepts %s\n    %s\n", row->name, standard(row), accepts(id, buffer), meaning(row));
+        printf(OPTION_PREFIX "%s (default: %s)\n    accepts %s\n    %s%s\n", row->name, standard(row), accepts(id, buffer), meaning(row),
+               row->live ? "; may be set while it runs" : "");
     }
 }
 

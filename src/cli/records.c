@@ -2,6 +2,7 @@
 #include "cli/records.h"
 #include "base/sys.h"
 #include "base/version.h"
+#include "stats/alive.h"
 #include "stats/folder.h"
 #include <dirent.h>
 #include <errno.h>
@@ -15,30 +16,6 @@
 #include <unistd.h>
 
 enum { DAY = 24 * 3600 };
-
-/* --- processes */
-
-/* The start time of a running process; false when there is none, or only what waits for its parent. */
-static bool start_of(uint64_t pid, uint64_t *ticks) {
-    char path[64], stat[1024], state;
-    snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
-    if (sys_read_file(path, stat, sizeof stat) <= 0) return false;
-    const char *at = strrchr(stat, ')'); /* the name before it may hold anything */
-    unsigned long long start;
-    if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state, &start) != 2) return false;
-    *ticks = start;
-    return state != 'Z' && state != 'X';
-}
-
-static uint64_t own_namespace(void) {
-    struct stat s;
-    return stat("/proc/self/ns/pid", &s) == 0 ? s.st_ino : 0;
-}
-
-static bool is_alive(uint64_t pid, uint64_t start_ticks) {
-    uint64_t ticks;
-    return start_of(pid, &ticks) && ticks == start_ticks;
-}
 
 /* --- one file */
 
@@ -82,39 +59,14 @@ const char *record_read(const char *path, struct record *record) {
     if (wrong) return wrong;
     struct counters *c = &record->counters;
     make_safe(c);
-    record->alive = counter_get(&c->pid_namespace) == own_namespace() && is_alive(counter_get(&c->pid), counter_get(&c->start_ticks));
+    record->alive = counter_get(&c->pid_namespace) == process_namespace() && process_is_alive(counter_get(&c->pid), counter_get(&c->start_ticks));
     return NULL;
 }
 
 /* --- the folders */
 
-/* `<pid>-<start time>` and nothing else. */
-static bool parse_name(const char *name, uint64_t *pid, uint64_t *ticks) {
-    char *end;
-    if (*name < '1' || *name > '9') return false;
-    *pid = strtoull(name, &end, 10);
-    if (*end != '-' || end[1] < '0' || end[1] > '9') return false;
-    *ticks = strtoull(end + 1, &end, 10);
-    return *end == 0;
-}
-
-struct found { int folder; const char *folder_path, *name; uint64_t pid, ticks; };
-
-typedef void visitor(const struct found *file, void *with);
-
-static void each_file_of(unsigned place, uid_t owner, visitor *visit, void *with) {
-    char path[FOLDER_PATH];
-    int fd = folder_path(place, owner, path) ? folder_open(path, owner, false) : -1;
-    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        struct found file = { fd, path, entry->d_name, 0, 0 };
-        if (parse_name(entry->d_name, &file.pid, &file.ticks)) visit(&file, with);
-    }
-    if (folder) closedir(folder);
-}
-
 /* Our own files; for root, those of every user. */
-static void each_file(visitor *visit, void *with) {
+static void each_file(folder_visitor *visit, void *with) {
     char path[FOLDER_PATH];
     for (unsigned place = 0; place < FOLDER_PLACES; place++) {
         DIR *all = geteuid() == 0 && folder_place(place, path) ? opendir(path) : NULL;
@@ -122,24 +74,24 @@ static void each_file(visitor *visit, void *with) {
             char *end;
             if (strncmp(entry->d_name, "coppice-", 8) != 0 || entry->d_name[8] < '0' || entry->d_name[8] > '9') continue;
             unsigned long owner = strtoul(entry->d_name + 8, &end, 10);
-            if (*end == 0 && owner != geteuid()) each_file_of(place, (uid_t)owner, visit, with);
+            if (*end == 0 && owner != geteuid()) folder_visit(place, (uid_t)owner, visit, with);
         }
         if (all) closedir(all);
-        each_file_of(place, geteuid(), visit, with);
+        folder_visit(place, geteuid(), visit, with);
     }
 }
 
 struct search { uint64_t pid, ticks; struct timespec made; char *path; };
 
 /* The latest process of this pid; of its files (one a user that it has been) the latest. */
-static void consider(const struct found *file, void *with) {
+static void consider(const struct folder_file *file, void *with) {
     struct search *best = with;
     struct stat s;
     if (file->pid != best->pid || fstatat(file->folder, file->name, &s, AT_SYMLINK_NOFOLLOW) != 0) return;
     bool later = s.st_mtim.tv_sec != best->made.tv_sec ? s.st_mtim.tv_sec > best->made.tv_sec : s.st_mtim.tv_nsec > best->made.tv_nsec;
     if (best->path[0] && (file->ticks != best->ticks ? file->ticks < best->ticks : !later)) return;
     best->ticks = file->ticks, best->made = s.st_mtim;
-    snprintf(best->path, 4096, "%s/%s", file->folder_path, file->name);
+    snprintf(best->path, 4096, "%s/%s", file->path, file->name);
 }
 
 const char *record_find(int pid, char *path, struct record *record) {
@@ -148,14 +100,14 @@ const char *record_find(int pid, char *path, struct record *record) {
     each_file(consider, &search);
     if (path[0]) return record_read(path, record);
     uint64_t ticks;
-    return start_of(search.pid, &ticks) ? "runs without Coppice, or its counters are not where we look for them"
+    return process_start(search.pid, &ticks) ? "runs without Coppice, or its counters are not where we look for them"
                                         : "does not run, and left no statistics here";
 }
 
 /* The first words of a file, as far as removal needs them. */
 struct head { uint64_t start_ns, end_ns, namespace; };
 
-static bool read_head(const struct found *file, struct head *head) {
+static bool read_head(const struct folder_file *file, struct head *head) {
     char bytes[offsetof(struct counters, command)];
     int fd = openat(file->folder, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     bool whole = fd >= 0 && read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes;
@@ -177,14 +129,14 @@ static time_t time_of_day(uint64_t boot_ns) {
 /* A killed process did not say when it ended, and writing through a mapping does not change the file's time: while that
  * is the time of its start, it says nothing. Such a file is dated today, and so goes a day from now. One from another
  * pid namespace is left: whether its process lives cannot be seen from here. */
-static void remove_if_old(const struct found *file, void *with) {
+static void remove_if_old(const struct folder_file *file, void *with) {
     struct stat s;
     struct head head = { 0 };
     const time_t now = time(NULL);
     (void)with;
-    if (is_alive(file->pid, file->ticks) || fstatat(file->folder, file->name, &s, AT_SYMLINK_NOFOLLOW) != 0) return;
+    if (process_is_alive(file->pid, file->ticks) || fstatat(file->folder, file->name, &s, AT_SYMLINK_NOFOLLOW) != 0) return;
     bool known = read_head(file, &head);
-    if (known && head.namespace && head.namespace != own_namespace()) return;
+    if (known && head.namespace && head.namespace != process_namespace()) return;
     time_t ended = head.end_ns ? time_of_day(head.end_ns) : s.st_mtime;
     if (ended > now) ended = s.st_mtime;
     if (ended > now - DAY) return;

@@ -14,16 +14,6 @@
 
 /* --- options on the command line */
 
-/* Is `name` (pool-max, POOL_MAX) the row's? */
-static bool is_name_of(const struct option_row *row, const char *name, size_t length) {
-    if (strlen(row->name) != length) return false;
-    for (size_t i = 0; i < length; i++) {
-        char c = name[i] == '-' ? '_' : name[i] >= 'a' && name[i] <= 'z' ? (char)(name[i] - 'a' + 'A') : name[i];
-        if (c != row->name[i]) return false;
-    }
-    return true;
-}
-
 /* What the library would complain about is refused here, before anything runs. NULL when the value is accepted. */
 static const char *expected(int id, const char *value, char buffer[160]) {
     union option_value parsed;
@@ -37,16 +27,14 @@ static const char *expected(int id, const char *value, char buffer[160]) {
 /* `word` is --NAME=VALUE. */
 static int set_option(const char *word) {
     const char *name = word + 2, *equals = strchr(name, '=');
-    for (int id = 0; id < OPTION_COUNT; id++) {
-        if (!is_name_of(&option_rows[id], name, equals ? (size_t)(equals - name) : strlen(name))) continue;
-        char variable[64], buffer[160];
-        snprintf(variable, sizeof variable, OPTION_PREFIX "%s", option_rows[id].name);
-        if (!equals) return complain(MISUSE, "run: %s wants a value: %s=…", word, word);
-        const char *wants = expected(id, equals + 1, buffer);
-        if (wants) return complain(MISUSE, "run: %s (%s) is not accepted: expected %s", word, variable, wants);
-        return setenv(variable, equals + 1, 1) == 0 ? OK : complain(TROUBLE, "run: %s", strerror(errno));
-    }
-    return complain(MISUSE, "run: %s is not an option; `coppice options` lists them", word);
+    int id = option_find(name, equals ? (size_t)(equals - name) : strlen(name));
+    if (id < 0) return complain(MISUSE, "run: %s is not an option; `coppice options` lists them", word);
+    char variable[64], buffer[160];
+    snprintf(variable, sizeof variable, OPTION_PREFIX "%s", option_rows[id].name);
+    if (!equals) return complain(MISUSE, "run: %s wants a value: %s=…", word, word);
+    const char *wants = expected(id, equals + 1, buffer);
+    if (wants) return complain(MISUSE, "run: %s (%s) is not accepted: expected %s", word, variable, wants);
+    return setenv(variable, equals + 1, 1) == 0 ? OK : complain(TROUBLE, "run: %s", strerror(errno));
 }
 
 /* --- the library */

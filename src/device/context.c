@@ -5,6 +5,8 @@
 #include "base/sys.h"
 #include "device/fence.h"
 #include "device/fill.h"
+#include <endian.h>
+#include <string.h>
 #include <sys/mman.h>
 
 struct context *contexts[CONTEXTS];
@@ -33,12 +35,17 @@ static uint64_t limit_of(uint64_t capacity) {
 static void learn(struct context *c) {
     CUcontext popped;
     size_t bytes = 0;
+    CUuuid uuid = { 0 };
+    uint64_t words[2];
     struct device_counters *d = c->counters;
     if (driver.cuCtxPushCurrent_v2(c->handle) == CUDA_SUCCESS) {
         driver.cuCtxGetDevice(&c->ordinal);
         driver.cuCtxPopCurrent_v2(&popped);
     }
     if (driver.cuDeviceTotalMem_v2) driver.cuDeviceTotalMem_v2(&bytes, c->ordinal);
+    if (driver.cuDeviceGetUuid_v2) driver.cuDeviceGetUuid_v2(&uuid, c->ordinal);
+    memcpy(words, uuid.bytes, sizeof words);
+    counter_set(&d->uuid_high, be64toh(words[0])), counter_set(&d->uuid_low, be64toh(words[1]));
     if (driver.cuDeviceGetName) driver.cuDeviceGetName(d->name, sizeof d->name, c->ordinal);
     c->capacity = bytes;
     c->pool_max = limit_of(bytes);
@@ -111,6 +118,11 @@ struct context *context_close(CUcontext handle) {
 }
 
 void context_reopen(struct context *c) { atomic_fetch_and(&c->gate, ~(uint32_t)GATE_CLOSED); }
+void context_limit_changed(struct context *c) {
+    c->pool_max = limit_of(c->capacity);
+    if (c->pool_max == 0) atomic_fetch_or(&c->gate, GATE_OFF);
+    else if (!(atomic_load(&c->gate) & GATE_CLOSED)) atomic_fetch_and(&c->gate, ~(uint32_t)GATE_OFF);
+}
 void context_poison(struct context *c) { atomic_fetch_or(&c->gate, GATE_POISONED); }
 
 void context_set_created(CUcontext handle) {

@@ -29,7 +29,7 @@ struct context {
     bool created; /* by cuCtxCreate; else it is its device's primary context */
     _Atomic uint32_t gate;
     uint64_t capacity; /* bytes of the device */
-    uint64_t pool_max; /* most bytes cached on the device */
+    _Atomic uint64_t pool_max; /* most bytes cached on the device; follows POOL_MAX while it runs */
     struct device_counters *counters;
     struct demand demand;
     struct shard shard[SHARDS];
@@ -62,6 +62,8 @@ struct context *context_close(CUcontext handle);
 /* It lives on after all (the call failed, or others hold the primary context). */
 void context_reopen(struct context *c);
 void context_poison(struct context *c);
+/* POOL_MAX is another one now. */
+void context_limit_changed(struct context *c);
 /* A context that cuCtxCreate made: the reset of its device's primary context leaves it alone. */
 void context_set_created(CUcontext handle);
 /* The next context of the device after `c` (NULL: the first) that nobody created: the primary one, or what derives from it. */

@@ -13,7 +13,7 @@
     X(cuCtxGetCurrent) X(cuCtxSetCurrent) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) X(cuCtxGetDevice) X(cuCtxSynchronize) \
     X(cuCtxRecordEvent) X(cuEventCreate) X(cuEventQuery) X(cuEventDestroy_v2) \
     X(cuStreamIsCapturing) X(cuStreamCreate) X(cuStreamSynchronize) X(cuThreadExchangeStreamCaptureMode) \
-    X(cuDeviceGetName) X(cuDeviceTotalMem_v2) X(cuDevicePrimaryCtxGetState) \
+    X(cuDeviceGetName) X(cuDeviceGetUuid_v2) X(cuDeviceTotalMem_v2) X(cuDevicePrimaryCtxGetState) \
     X(cuDeviceGetDefaultMemPool) X(cuMemPoolTrimTo) X(cuDeviceGraphMemTrim)
 
 struct driver {

@@ -163,7 +163,7 @@ static void trim_context(struct context *c, uint64_t excess) {
 
 /* After a block came in: cached bytes of the device within POOL_MAX, reserved bytes of the context within what demand
  * is worth. */
-static COLD void enforce_limits(struct context *c) {
+COLD void pool_enforce_limits(struct context *c) {
     uint64_t cached = context_cached_on(c->ordinal), reserved = counter_get(&c->counters->reserved_bytes);
     uint64_t keep = demand_keep(&c->demand, counter_get(&c->counters->live_bytes));
     uint64_t excess = cached > c->pool_max ? cached - c->pool_max : 0;
@@ -231,7 +231,7 @@ enum pool_verdict pool_give(uint64_t address) {
     lock_release(&s->lock);
     uint64_t cached = counter_get(&d->reserved_bytes) - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
     bool beyond = counter_get(&d->reserved_bytes) > atomic_load_explicit(&c->demand.keep, memory_order_relaxed);
-    if (unlikely(cached > c->pool_max || beyond || contexts[1])) enforce_limits(c);
+    if (unlikely(cached > c->pool_max || beyond || contexts[1])) pool_enforce_limits(c);
     if (unlikely(now)) now_and_then(c, !ready);
     return POOL_KEPT;
 }
@@ -320,14 +320,23 @@ static void give_back_while_idle(void) {
         if (!pool_is_open(c)) continue;
         demand_tick(&c->demand, counter_get(&d->live_bytes), clock_ns());
         bool beyond = counter_get(&d->reserved_bytes) > demand_keep(&c->demand, counter_get(&d->live_bytes));
-        if (beyond && counter_get(&d->reserved_bytes) > counter_get(&d->live_bytes) && fence_poll(fence_tag())) enforce_limits(c);
+        if (beyond && counter_get(&d->reserved_bytes) > counter_get(&d->live_bytes) && fence_poll(fence_tag())) pool_enforce_limits(c);
     }
 }
 
-void pool_chore(void) {
+bool pool_chore_begins(void) {
     lock_take(&chore_lock);
-    if (!exiting) give_back_while_idle();
+    if (!exiting) return true;
     lock_release(&chore_lock);
+    return false;
+}
+
+void pool_chore_ends(void) { lock_release(&chore_lock); }
+
+void pool_chore(void) {
+    if (!pool_chore_begins()) return;
+    give_back_while_idle();
+    pool_chore_ends();
 }
 
 /* Collects a context's blocks a handful at a time, because the table's lock is held while it is walked. */

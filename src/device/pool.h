@@ -47,6 +47,11 @@ uint64_t pool_asked(uint64_t base);
 uint64_t pool_flush_context(struct context *c);
 /* Once a second, from the service thread: where the device is idle, what demand is no longer worth goes back. */
 void pool_chore(void);
+/* Around what a thread of ours does to the driver: false (and nothing to end) once the process has begun to end. */
+bool pool_chore_begins(void);
+void pool_chore_ends(void);
+/* Cached bytes of the device within POOL_MAX, reserved bytes of the context within what demand is worth. */
+void pool_enforce_limits(struct context *c);
 /* The context is gone and its memory with it: all its blocks leave the books. */
 void pool_drop_context(struct context *c);
 void pool_fork_child(void);

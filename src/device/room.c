@@ -54,17 +54,22 @@ static void trim_pools(CUdevice device) {
     lock_release(&pools_lock);
 }
 
-static uint64_t stream_ordered_pools(struct context *c) {
+uint64_t room_trim_pools(struct context *c) {
     CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-    if (!c) return 0;
+    CUcontext popped;
+    bool foreign = thread_device.current != c;
+    if (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return 0;
     size_t before = free_now();
     driver.cuThreadExchangeStreamCaptureMode(&mode);
     trim_pools(c->ordinal);
     if (driver.cuDeviceGraphMemTrim) driver.cuDeviceGraphMemTrim(c->ordinal);
     driver.cuThreadExchangeStreamCaptureMode(&mode);
     size_t after = free_now();
+    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
     return after > before ? after - before : 0;
 }
+
+static uint64_t stream_ordered_pools(struct context *c) { return c ? room_trim_pools(c) : 0; }
 
 static uint64_t (*const chain[])(struct context *c) = { own_cache, device_caches, process_caches, stream_ordered_pools };
 enum { LINKS = sizeof chain / sizeof *chain };

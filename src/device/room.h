@@ -23,6 +23,8 @@ void room_settled(const struct room *r, CUresult answer) __attribute__((cold));
 bool room_could_be(const struct context *c, uint64_t size);
 /* Does a new allocation of `size` bytes in the current context leave the reserve free? Makes room for it first. */
 bool room_is_left(uint64_t size);
+/* What the pools and graphs of the context's device hold unused goes back to the driver. Returns the bytes. */
+uint64_t room_trim_pools(struct context *c);
 /* Pools that the program made: trimmed at the end of the chain. `room_forget_pool` returns once no trim uses it. */
 void room_remember_pool(CUmemoryPool pool);
 void room_forget_pool(CUmemoryPool pool);

@@ -2,6 +2,8 @@
 #include "heap/thread.h"
 #include "heap/budget.h"
 #include "heap/jemalloc.h"
+#include "stats/control.h"
+#include "stats/service.h"
 #include <errno.h>
 #include <pthread.h>
 
@@ -93,7 +95,9 @@ static COLD void publish_rarely(struct heap_thread *t) {
     if (t->granted == 0 && t->rounds == 0 && !t->tight) t->takes = t->gives = t->granted = HEAP_CREDIT;
     t->until_rare = t->state == THREAD_SHARED ? 0 : RARE_EVERY;
     kept_release(false);
-    if (!atomic_load_explicit(&child_unsettled, memory_order_relaxed)) heap_refresh_now_and_then();
+    if (atomic_load_explicit(&child_unsettled, memory_order_relaxed)) return;
+    heap_refresh_now_and_then();
+    if (unlikely(control_is_asked()) && !service_runs()) control_serve(false);
 }
 
 void heap_publish(void) {

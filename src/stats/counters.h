@@ -68,6 +68,7 @@ struct thread_counters {
     X(oom_recoveries, "calls", "out-of-memory answers that a flush of the cache turned into success") \
     X(foreign_frees, "calls", "frees of pointers that the pool does not own, passed on") \
     X(tainted_blocks, "blocks", "blocks whose identity was exported; never reused") \
+    X(asked_bytes, "bytes", "cached blocks given back because another process asked") \
     X(fences, "calls", "epochs closed by an event") \
     X(fence_waits, "calls", "times an allocation waited for an epoch to pass")
 
@@ -112,6 +113,7 @@ struct device_counters {
     counter id;       /* device ordinal */
     counter context;  /* the CUcontext's address, 0 when it is the device's total */
     counter capacity; /* bytes of the device */
+    counter uuid_high, uuid_low; /* the device, whichever ordinal a process knows it by; 0: not known */
     char name[96];
 #define X(name, unit, help) counter name;
     DEVICE_COUNTERS(X)
@@ -179,6 +181,31 @@ struct dtesn_totals {
     struct { uint64_t live_bytes, allocs; } type[COUNTER_TYPES];
 };
 
+/* What other processes may ask; control.h says how. Requesters write `request`, then `number`, then `bell`; the process
+ * itself the rest. Bytes and texts of an answer count only once `answered` is the number. */
+enum control_verb { CONTROL_TRIM = 1, CONTROL_SET = 2 };
+enum control_verdict { CONTROL_DONE = 1, CONTROL_REFUSED = 2 };
+enum { CONTROL_TEXT = 256 };
+struct control_request {
+    uint64_t verb;
+    uint64_t deadline_ns; /* CLOCK_BOOTTIME */
+    uint64_t device[2];   /* TRIM: the device's UUID; zeros: every device, and the heap */
+    char text[CONTROL_TEXT]; /* SET: NAME=VALUE */
+};
+struct control_answer {
+    uint64_t verdict; /* 0: the deadline had passed */
+    uint64_t device_bytes, pool_bytes, pinned_bytes, host_bytes; /* given back */
+    char why[CONTROL_TEXT]; /* REFUSED */
+};
+struct control {
+    _Atomic uint32_t bell;    /* futex of the service thread */
+    _Atomic uint32_t listens; /* 1: there is one */
+    counter number, answered;
+    counter served, expired;  /* requests that were acted on, and those found after their deadline */
+    struct control_request request;
+    struct control_answer answer;
+};
+
 /* Calls that are passed through, by name: filled once by the hook table, counted for ever. */
 struct call_counters {
     char name[COUNTER_CALL_NAME];
@@ -201,6 +228,7 @@ struct counters {
     struct device_counters device[COUNTER_DEVICES];
     struct call_counters call[COUNTER_CALLS];
     struct dtesn_counters tree[COUNTER_TREES];
+    struct control control;
     _Alignas(4096) struct thread_counters thread[COUNTER_THREADS];
     _Alignas(4096) struct device_cells cells[COUNTER_DEVICES]; /* of device[]; have memory once counters_device_cells gave it */
 };

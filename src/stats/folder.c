@@ -1,7 +1,8 @@
-/* folder.c: the places, and which folder in them is ours; see folder.h. No malloc. */
+/* folder.c: the places, and which folder in them is ours; see folder.h. No malloc, but for folder_visit. */
 #include "stats/folder.h"
 #include "base/options.h"
 #include "base/text.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -47,4 +48,26 @@ int folder_open(const char *path, uid_t owner, bool create) {
     if (fstat(fd, &s) == 0 && s.st_uid == owner && (s.st_mode & 077) == 0) return fd;
     close(fd);
     return -EPERM;
+}
+
+/* `<pid>-<start time>` and nothing else. */
+static bool parse_name(const char *name, uint64_t *pid, uint64_t *ticks) {
+    char *end;
+    if (*name < '1' || *name > '9') return false;
+    *pid = strtoull(name, &end, 10);
+    if (*end != '-' || end[1] < '0' || end[1] > '9') return false;
+    *ticks = strtoull(end + 1, &end, 10);
+    return *end == 0;
+}
+
+void folder_visit(unsigned place, uid_t owner, folder_visitor *visit, void *with) {
+    char path[FOLDER_PATH];
+    int fd = folder_path(place, owner, path) ? folder_open(path, owner, false) : -1;
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+    if (fd >= 0 && !folder) close(fd);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        struct folder_file file = { fd, path, entry->d_name, 0, 0 };
+        if (parse_name(entry->d_name, &file.pid, &file.ticks)) visit(&file, with);
+    }
+    if (folder) closedir(folder);
 }

@@ -16,4 +16,14 @@ bool folder_place(unsigned place, char path[FOLDER_PATH]);
 bool folder_path(unsigned place, uid_t owner, char path[FOLDER_PATH]);
 /* Opens it (made with mode 0700 when `create`): a descriptor, or a negative errno when there is none that is the owner's. */
 int folder_open(const char *path, uid_t owner, bool create);
+
+/* A counters file as its folder names it: `<pid>-<start time>`. */
+struct folder_file {
+    int folder; /* open */
+    const char *path, *name;
+    uint64_t pid, ticks;
+};
+typedef void folder_visitor(const struct folder_file *file, void *with);
+/* Calls `visit` for each such name in the folder of `owner` in a place. Allocates. */
+void folder_visit(unsigned place, uid_t owner, folder_visitor *visit, void *with);
 #endif

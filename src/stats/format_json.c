@@ -19,12 +19,23 @@ static void percentile(struct text *t, const char *name, const struct device_cou
     if (hit_percentile(d, percent, &ns)) number(t, name, ns);
 }
 
+/* As the driver and nvidia-smi write it. */
+static void uuid(struct text *t, uint64_t high, uint64_t low) {
+    text_add(t, "\"GPU-");
+    for (int i = 0; i < 32; i++) {
+        if (i == 8 || i == 12 || i == 16 || i == 20) text_char(t, '-');
+        text_char(t, "0123456789abcdef"[(i < 16 ? high >> (60 - 4 * i) : low >> (124 - 4 * i)) & 15]);
+    }
+    text_char(t, '"');
+}
+
 static void device(struct text *t, const struct device_counters *d) {
     struct device_totals n = device_totals(d);
     text_char(t, '{');
     number(t, "id", counter_get(&d->id));
     key(t, "name"), text_json_string(t, d->name);
     key(t, "context"), text_char(t, '"'), text_hex(t, counter_get(&d->context)), text_char(t, '"');
+    if (counter_get(&d->uuid_high)) key(t, "uuid"), uuid(t, counter_get(&d->uuid_high), counter_get(&d->uuid_low));
     if (counter_get(&d->capacity)) number(t, "capacity_bytes", counter_get(&d->capacity));
 #define X(field, unit, help) number(t, #field, n.field);
     DEVICE_COUNTERS(X)
@@ -132,6 +143,12 @@ void format_json(const struct view *v, struct text *t) {
     struct intern_totals interned = intern_totals(v->c);
     intern(t, &interned);
     dtesn(t, v->c);
+    const struct control *asked = &v->c->control;
+    if (counter_get(&asked->served) + counter_get(&asked->expired) > 0) {
+        key(t, "control"), text_char(t, '{');
+        number(t, "served", counter_get(&asked->served)), number(t, "expired", counter_get(&asked->expired));
+        text_char(t, '}');
+    }
     key(t, "calls"), text_char(t, '{');
     for (int i = 0; i < COUNTER_CALLS; i++) {
         const struct call_counters *call = &v->c->call[i];

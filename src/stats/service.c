@@ -1,7 +1,8 @@
-/* service.c: the service thread; see service.h. It sleeps on a futex word in our own memory, because programs close
- * descriptors that they do not know. */
+/* service.c: the service thread; see service.h. It sleeps on the bell, a futex word in the counters, because programs close
+ * descriptors that they do not know; whoever wants something says what, then changes the bell, then wakes. */
 #include "stats/service.h"
 #include "base/clock.h"
+#include "stats/control.h"
 #include "stats/dump.h"
 #include <errno.h>
 #include <linux/futex.h>
@@ -19,26 +20,28 @@ static _Atomic bool running;
 static void (*chore)(void);
 static _Atomic uint32_t asked; /* goes up by one with each request */
 
-/* Sleeps until `asked` is no longer `seen`, or the time has come. */
+/* Sleeps until the bell is no longer `seen`, or the time has come. */
 static void sleep_while(uint32_t seen, uint64_t until) {
     uint64_t now = clock_ns(), left = until > now ? until - now : 1;
     struct timespec time = { .tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u) };
-    syscall(SYS_futex, &asked, FUTEX_WAIT_PRIVATE, seen, &time, NULL, 0);
+    syscall(SYS_futex, &counters->control.bell, FUTEX_WAIT, seen, &time, NULL, 0);
 }
 
 static void *serve(void *argument) {
+    if (counter_get(&counters->pid) == (uint64_t)getpid()) atomic_store(&counters->control.listens, 1);
     const uint64_t interval = dump_triggers()->interval_ns;
     uint64_t dump_at = interval ? clock_ns() + interval : UINT64_MAX, chore_at = clock_ns() + CHORE_NS;
-    uint32_t seen = 0;
+    uint32_t done = 0;
     for (;;) {
-        sleep_while(seen, dump_at < chore_at ? dump_at : chore_at);
-        uint32_t request = atomic_load(&asked);
+        uint32_t bell = atomic_load(&counters->control.bell), request = atomic_load(&asked);
         uint64_t now = clock_ns();
-        if (request != seen || now >= dump_at) dump_write();
+        if (request != done || now >= dump_at) dump_write();
+        done = request;
+        control_serve(true);
         if (now >= dump_at) dump_at = now + interval;
         if (now >= chore_at && chore) chore();
         if (now >= chore_at) chore_at = now + CHORE_NS;
-        seen = request;
+        sleep_while(bell, dump_at < chore_at ? dump_at : chore_at);
     }
     return NULL;
 }
@@ -72,7 +75,8 @@ bool service_ask(void) {
     if (!atomic_load(&running)) return false;
     int saved = errno;
     atomic_fetch_add(&asked, 1);
-    syscall(SYS_futex, &asked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    atomic_fetch_add(&counters->control.bell, 1);
+    syscall(SYS_futex, &counters->control.bell, FUTEX_WAKE, 1, NULL, NULL, 0);
     errno = saved;
     return true;
 }
@@ -80,4 +84,7 @@ bool service_ask(void) {
 void service_fork_child(void) {
     atomic_store(&running, false);
     atomic_store(&asked, 0);
+    control_fork_child();
 }
+
+bool service_runs(void) { return atomic_load_explicit(&running, memory_order_relaxed); }

@@ -1,5 +1,6 @@
 /* service.h: the one thread of ours, which no process has until it needs it.
- * The *service thread* writes statistics: at each interval of COPPICE_STATS, and when a signal handler asks. All signals
+ * The *service thread* writes statistics: at each interval of COPPICE_STATS, and when a signal handler asks; and it
+ * answers what other processes ask (control.h). All signals
  * are blocked in it; a fork's child has its own if an interval asks for it. A process that has it also gets its idle memory decayed (service_chore). It is started in the constructor for an interval, else when device memory is first used: an
  * ordinary process stays single-threaded, because fork, unshare and setns behave otherwise in one with threads. */
 #ifndef COPPICE_STATS_SERVICE_H
@@ -12,6 +13,7 @@ void service_chore(void (*chore)(void));
 void service_start(void);
 /* Asks for a dump. False when there is no thread: then the caller makes the dump itself. Async-signal-safe. */
 bool service_ask(void);
+bool service_runs(void);
 /* In a fork's child: the thread stayed behind. */
 void service_fork_child(void);
 #endif

@@ -71,6 +71,8 @@ debug: ## the library with its invariants checked, in build/debug
 	$(Q)$(MAKE) B=build/debug EXTRA=-DCOPPICE_DEBUG build/debug/libcoppice.so
 clients: all ## the large real programs: PyTorch, ONNX Runtime (several GB are fetched once)
 	$(Q)tests/run 'clients/*'
+eval-host: all ## host memory of real servers by allocator, interleaved (hours; scripts/evalhost/run has a choice)
+	$(Q)scripts/evalhost/run
 mutants: all unit ## plant mistakes in the pool and see the tests find each
 	$(Q)tests/mutants/run
 docs/OPTIONS.md: $(B)/coppice
@@ -85,5 +87,5 @@ clean: ## remove what was built (downloads stay)
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
-.PHONY: soak debug clients mutants all sim unit run test bench install clean help
+.PHONY: eval-host soak debug clients mutants all sim unit run test bench install clean help
 -include $(shell find $(B)/obj $(B)/tests -name '*.d' 2>/dev/null)

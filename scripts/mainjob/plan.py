@@ -54,13 +54,13 @@ class Ask(NamedTuple):
     context: int
 
 
-def _rows(count):
+def rows_of_trace(count):
     with open(SLICE, newline="") as file:
         rows = [(int(row["ContextTokens"]), int(row["GeneratedTokens"])) for row in csv.DictReader(file)]
     return [rows[i % len(rows)] for i in range(count)]
 
 
-def _prose(rnd, words):
+def prose(rnd, words):
     out = []
     while len(out) < words:
         out += rnd.choice(SENTENCES).split()
@@ -76,8 +76,8 @@ def load(count, scale, most_prompt, most_tokens):
     """Requests for the load pass: row by row from the trace, token counts divided by `scale` and capped."""
     rnd = random.Random(SEED)
     asks = []
-    for context, generated in _rows(count):
+    for context, generated in rows_of_trace(count):
         room = next((c for c in CONTEXTS if c >= context + generated), CONTEXTS[-1])
         words = max(4, min(most_prompt, context // scale))
-        asks.append(Ask(_prose(rnd, words), max(2, min(most_tokens, generated // scale)), room))
+        asks.append(Ask(prose(rnd, words), max(2, min(most_tokens, generated // scale)), room))
     return asks

@@ -7,16 +7,24 @@ import os
 import sys
 from pathlib import Path
 
-from . import cache, plan
+from . import cache, client, plan
 from .device import Device
 
 HERE = Path(__file__).resolve().parent
 
 
-class CpuServer:
+class HttpServer:
+    """One that answers GET `ready` with 200 when it is up, at most start_s seconds after its start, and POST `path` with the text of an answer."""
+    ready, start_s = "/health", 120
+
+    def is_up(self, port):
+        return client.get(port, self.ready) == 200
+
+
+class CpuServer(HttpServer):
     """llama.cpp's own HTTP server on the CPU with a real model: its text can be read and compared."""
     name, title = "llama_cpu", "llama.cpp server, CPU"
-    path, ready = "/completion", "/health"
+    path = "/completion"
     in_flight = 16
     has_device = False
     text_means_something = True
@@ -27,7 +35,7 @@ class CpuServer:
         self.site, self.model = cache.python_site(), cache.real_model()
         self.about = f"xllamacpp's HTTP server, model {self.model.name}, 16 slots, temperature 0"
 
-    def argv(self):
+    def argv(self, port):
         return [os.path.realpath(sys.executable), str(HERE / "cpu_server.py")]
 
     def environment(self, run_name):
@@ -37,10 +45,10 @@ class CpuServer:
         return {"prompt": ask.prompt, "n_predict": ask.tokens, "temperature": 0}
 
 
-class CudaServer:
+class CudaServer(HttpServer):
     """node-llama-cpp's CUDA backend behind the small HTTP front of cuda_server.mjs, with random weights."""
     name, title = "llama_cuda", "llama.cpp server, CUDA"
-    path, ready = "/generate", "/health"
+    path = "/generate"
     in_flight = 4
     has_device = True
 
@@ -56,7 +64,7 @@ class CudaServer:
         self.text_means_something = not self.device.simulated
         self.about = f"node-llama-cpp {cache.NODE_LLAMA}, random weights; {self.device.about}"
 
-    def argv(self):
+    def argv(self, port):
         return [str(self.node), str(HERE / "cuda_server.mjs")]
 
     def environment(self, run_name):

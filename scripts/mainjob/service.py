@@ -1,6 +1,7 @@
 """service.py: one running server: started, waited for, signalled, stopped.
 
-With Coppice means: the same command and environment plus LD_PRELOAD and the COPPICE_STATS variables, nothing else.
+With Coppice means: the same command and environment plus LD_PRELOAD and the COPPICE_STATS variables, nothing else;
+`extra` is what somebody who compares settings adds.
 The server's output goes to a log file beside its statistics.
 """
 import ctypes
@@ -10,9 +11,6 @@ import socket
 import subprocess
 import time
 
-from . import client
-
-START_TIMEOUT = 120
 STOP_TIMEOUT = 30
 PR_SET_PDEATHSIG = 1                 # linux/prctl.h
 
@@ -42,33 +40,34 @@ def coppice_environment(library, folder):
 class Service:
     """A server process that answers on .port."""
 
-    def __init__(self, server, run_name, folder, library=None):
+    def __init__(self, server, run_name, folder, library=None, extra=None):
         folder.mkdir(parents=True, exist_ok=True)
-        self.log, self.port, self.folder = folder / "server.log", free_port(), folder
+        self.server, self.log, self.port, self.folder = server, folder / "server.log", free_port(), folder
         env = {k: v for k, v in os.environ.items() if not k.startswith("COPPICE_STATS")}
         env.update(server.environment(run_name), PORT=str(self.port))
         self.plain_environment = dict(env)
+        env.update(extra or {})
         if library:
             env.update(coppice_environment(library, folder))
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(server.argv(), env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self.process = subprocess.Popen(server.argv(self.port), env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, preexec_fn=_end_with_parent)
         self.pid = self.process.pid
-        self._wait_until_ready(server.ready)
+        self._wait_until_ready()
 
-    def _wait_until_ready(self, path):
-        deadline = time.monotonic() + START_TIMEOUT
+    def _wait_until_ready(self):
+        deadline = time.monotonic() + self.server.start_s
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
-            if client.get(self.port, path) == 200:
+            if self.server.is_up(self.port):
                 return
             time.sleep(0.1)
         status = self.stop()
         tail = self.log.read_text(errors="replace").strip().splitlines()[-6:]
         raise DidNotStart(f"the server did not start (status {status}, log {self.log}):\n  " + "\n  ".join(tail))
 
-    def dump_live(self, ready):
+    def dump_live(self):
         """Ask for statistics by SIGUSR1: True when they came and the server still answers, None when nobody listens."""
         with open(f"/proc/{self.pid}/status") as file:
             caught = next(int(line.split()[1], 16) for line in file if line.startswith("SigCgt:"))
@@ -79,7 +78,7 @@ class Service:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline and not wanted.exists():
             time.sleep(0.05)
-        return wanted.exists() and client.get(self.port, ready) == 200
+        return wanted.exists() and self.server.is_up(self.port)
 
     def stop(self):
         """SIGTERM, then SIGKILL for what is left of its process group; the exit status."""

@@ -43,7 +43,7 @@ class Trial:
         return [a.error for a in self.answers if a.error]
 
 
-class _Watch:
+class Watch:
     """The sampler's process, its samples in a file."""
 
     def __init__(self, server, service):
@@ -78,7 +78,7 @@ def run(server, name, folder, step, library=None, with_load=True):
         if simulated:
             trial.driver_calls = simulated.calls()       # before the end of the process gives everything back
         if library:
-            trial.live = service.dump_live(server.ready)
+            trial.live = service.dump_live()
     finally:
         trial.status = service.stop()
     trial.stats = figures.read(folder, service.pid) if library else None
@@ -92,7 +92,7 @@ def run(server, name, folder, step, library=None, with_load=True):
 def _load(server, service, trial, simulated, step):
     if simulated:
         simulated.reset_peak()       # the peak of the load, like every other figure
-    watch = _Watch(server, service)
+    watch = Watch(server, service)
     begin = time.monotonic()
     trial.loaded = client.send(service.port, server.path, [server.body(a) for a in server.load], server.in_flight, step)
     end = time.monotonic()

@@ -329,6 +329,7 @@ EXPORT CUresult cuCtxSynchronize(void) {
     uint64_t ticket = fence_before_synchronize();
     CUresult answer = real();
     fence_after_synchronize(ticket, answer == CUDA_SUCCESS);
+    device_note_synchronize(answer);
     return answer;
 }
 
@@ -338,6 +339,7 @@ EXPORT CUresult cuCtxSynchronize_v2(CUcontext context) {
     uint64_t ticket = fence_before_synchronize();
     CUresult answer = real(context);
     fence_after_synchronize(ticket, answer == CUDA_SUCCESS);
+    device_note_synchronize(answer);
     return answer;
 }
 

@@ -22,6 +22,8 @@ enum lock_rank {
     RANK_HEAP,      /* host: segments of the heap's address space */
     RANK_REACH,     /* host: pages are out of reach */
     RANK_COUNTERS,  /* new thread slots and names in the counters; a leaf: nothing is taken under it */
+    RANK_TRACE,     /* device: one stripe of the trace */
+    RANK_TRACE_FILE, /* device: the trace's file; a leaf */
     RANK_SIGNALS,   /* what the program installed for the watched signal; a leaf */
     RANK_COUNT
 };

@@ -2,11 +2,13 @@
  * watch libc's madvise and munmap; errno is put back afterwards. */
 #include "base/sys.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -21,9 +23,11 @@ void *sys_map(void *hint, size_t length, int protection) {
     return at == MAP_FAILED ? NULL : at;
 }
 
-void *sys_map_file(int fd, size_t length) {
+void *sys_map_file(int fd, size_t length) { return sys_map_file_at(fd, 0, length); }
+
+void *sys_map_file_at(int fd, uint64_t offset, size_t length) {
     int saved = errno;
-    void *at = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *at = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
     errno = saved;
     return at == MAP_FAILED ? NULL : at;
 }
@@ -82,6 +86,28 @@ int sys_may_grow(uint64_t length) {
     struct rlimit limit;
     int error = KEEPING_ERRNO(getrlimit(RLIMIT_FSIZE, &limit));
     return error < 0 ? error : limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < length ? -EFBIG : 0;
+}
+
+int sys_allocate(int fd, off_t offset, off_t length) {
+    int error;
+    while ((error = KEEPING_ERRNO(fallocate(fd, 0, offset, length))) == -EINTR) {}
+    return error == -EOPNOTSUPP || error == -ENOSYS ? KEEPING_ERRNO(ftruncate(fd, offset + length)) : error;
+}
+
+uint64_t sys_start_ticks(pid_t pid) {
+    char stat[1024], path[40];
+    struct text t = text_in(path, sizeof path);
+    text_add(&t, "/proc/");
+    if (pid) text_u64(&t, (uint64_t)pid);
+    else text_add(&t, "self");
+    text_add(&t, "/stat");
+    if (sys_read_file(path, stat, sizeof stat) <= 0) return 0;
+    const char *at = strrchr(stat, ')'); /* the name in field 2 may hold anything: count from its closing bracket */
+    for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
+    uint64_t ticks = 0;
+    if (at)
+        for (at++; *at >= '0' && *at <= '9'; at++) ticks = ticks * 10 + (uint64_t)(*at - '0');
+    return ticks;
 }
 
 ssize_t sys_read_file(const char *path, char *buffer, size_t capacity) {

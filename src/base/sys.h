@@ -17,8 +17,9 @@ enum { PAGE_MOST = 65536 };
 /* Anonymous private memory at `hint` (or anywhere), `protection` as for mmap; reserve-only when protection is PROT_NONE.
  * Returns NULL when the kernel refuses. */
 void *sys_map(void *hint, size_t length, int protection);
-/* Shared mapping of a file; NULL on failure. */
+/* Shared mapping of a file, from its start or from `offset`; NULL on failure. */
 void *sys_map_file(int fd, size_t length);
+void *sys_map_file_at(int fd, uint64_t offset, size_t length);
 int sys_unmap(void *address, size_t length);
 int sys_protect(void *address, size_t length, int protection);
 int sys_advise(void *address, size_t length, int advice);
@@ -32,6 +33,10 @@ int sys_write_all(int fd, const char *bytes, size_t length);
 int sys_write_patiently(int fd, const char *bytes, size_t length, uint64_t patience_ns);
 /* May a file grow to `length` here? Beyond RLIMIT_FSIZE the kernel would send SIGXFSZ. */
 int sys_may_grow(uint64_t length);
+/* Gives a part of a file room on its disk; where the filesystem cannot, it only gets that long. 0 or a negative errno. */
+int sys_allocate(int fd, off_t offset, off_t length);
+/* When the process began, in clock ticks since boot (field 22 of /proc/PID/stat; pid 0: this one); 0: there is none. */
+uint64_t sys_start_ticks(pid_t pid);
 /* Reads up to `capacity - 1` bytes of a small file and ends them with a NUL; returns the length or a negative errno. */
 ssize_t sys_read_file(const char *path, char *buffer, size_t capacity);
 #endif

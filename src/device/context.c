@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "device/fence.h"
 #include "device/fill.h"
+#include "device/trace.h"
 #include <endian.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -53,6 +54,7 @@ static void learn(struct context *c) {
     counter_set(&d->context, (uint64_t)(uintptr_t)c->handle);
     counter_set(&d->capacity, bytes);
     counter_set(&d->in_use, 1);
+    trace_context(c->index, c->ordinal, bytes);
 }
 
 /* How many blocks of a context are live, by size class: the demand model asks, every five seconds. */
@@ -69,6 +71,7 @@ static struct context *make(CUcontext handle) {
     unsigned index = 0;
     while (index < CONTEXTS && contexts[index]) index++;
     if (index == CONTEXTS) return NULL;
+    if (index == 0) trace_start();
     struct context *c = sys_map(NULL, sizeof *c, PROT_READ | PROT_WRITE);
     if (!c) return NULL;
     c->handle = handle, c->index = index, c->counters = &counters->device[index];

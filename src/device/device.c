@@ -1,6 +1,7 @@
 /* device.c: the driver's functions that own memory, answered from the pool where that is right; see device.h. */
 #include "device/device.h"
 #include "base/options.h"
+#include "device/trace.h"
 
 /* Pitches that the driver has chosen, by width and element size: what a cached pitched block is found by. */
 enum { PITCHES = 64 };
@@ -29,7 +30,7 @@ CUresult device_alloc(CUdeviceptr *address, size_t size) {
     thread_device.tried = false;
     struct context *c = context_current();
     if (!c || !address || size == 0) return driver.cuMemAlloc_v2(address, size);
-    uint64_t cached = !tried && pool_is_open(c) ? pool_take(c, size) : 0;
+    uint64_t cached = !tried && pool_is_open(c) ? pool_take(c, size, LAYER_DRIVER) : 0;
     if (cached) {
         *address = cached;
         return CUDA_SUCCESS;
@@ -37,6 +38,7 @@ CUresult device_alloc(CUdeviceptr *address, size_t size) {
     if (pool_is_open(c) && room_could_be(c, size)) pool_make_room(c, size);
     CUresult answer = ask_driver(c, address, size);
     if (answer == CUDA_SUCCESS) pool_adopt(c, *address, size, size);
+    else if (trace_wanted()) trace_event(TRACE_FAIL, .context = c->index, .size = size, .extra = answer);
     return answer;
 }
 
@@ -46,7 +48,7 @@ CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, s
     struct pitch *known = pitch_entry(width, element);
     uint64_t key = pitch_key(c->ordinal, width, element), learned = atomic_load(&known->pitch);
     if (learned && atomic_load(&known->key) == key && pool_is_open(c)) {
-        uint64_t cached = pool_take(c, learned * height);
+        uint64_t cached = pool_take(c, learned * height, LAYER_DRIVER);
         if (cached) {
             *address = cached, *pitch = learned;
             return CUDA_SUCCESS;
@@ -67,23 +69,30 @@ CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, s
     return answer;
 }
 
+static COLD void note_free(struct context *c, uint64_t address, uint64_t before, CUresult answer, bool ours) {
+    unsigned flags = TRACE_DRIVER | (ours ? 0 : TRACE_FOREIGN) | (answer == CUDA_SUCCESS ? 0 : TRACE_REFUSED);
+    trace_event(TRACE_FREE, flags, c->index, .time = before, .address = address);
+}
+
 /* A live block goes back by one of the driver's functions; anything else is the driver's alone to judge. */
 static CUresult free_through(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstream), CUstream stream) {
+    uint64_t before = trace_wanted() ? clock_ns() : 0;
     struct block *b = pool_disown(address);
+    struct context *owner = b ? b->context : context_known();
     CUresult answer = call ? call(address, stream) : driver.cuMemFree_v2(address);
     if (!b) {
-        struct context *c = context_known();
-        if (c && address) counter_add(&c->counters->foreign_frees, 1);
+        if (owner && address) counter_add(&owner->counters->foreign_frees, 1);
     } else if (answer == CUDA_SUCCESS) {
         pool_disown_done(b);
     } else {
         pool_disown_failed(b);
     }
+    if (before && owner && address) note_free(owner, address, before, answer, b != NULL);
     return answer;
 }
 
 CUresult device_free(CUdeviceptr address) {
-    switch (pool_give(address)) {
+    switch (pool_give(address, LAYER_DRIVER)) {
     case POOL_KEPT: return CUDA_SUCCESS;
     case POOL_TWICE: return CUDA_ERROR_INVALID_VALUE;
     case POOL_FOREIGN: break;
@@ -154,6 +163,11 @@ bool device_primary_is_active(CUdevice device) {
     unsigned flags;
     int active = 1;
     return !driver.cuDevicePrimaryCtxGetState || driver.cuDevicePrimaryCtxGetState(device, &flags, &active) != CUDA_SUCCESS || active;
+}
+
+void device_note_synchronize(CUresult answer) {
+    struct context *c = context_known();
+    if (trace_wanted() && c && answer == CUDA_SUCCESS) trace_event(TRACE_SYNC, .context = c->index);
 }
 
 void device_fork_child(void) { pool_fork_child(), room_fork_child(); }

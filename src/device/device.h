@@ -10,11 +10,11 @@
 static inline uint64_t device_hit(size_t size) {
     struct context *c = context_known();
     if (unlikely(!c || size == 0 || !pool_is_open(c))) return 0;
-    uint64_t address = pool_take(c, size);
+    uint64_t address = pool_take(c, size, LAYER_RUNTIME);
     thread_device.tried = address == 0;
     return address;
 }
-static inline bool device_keep(uint64_t address) { return pool_give(address) == POOL_KEPT; }
+static inline bool device_keep(uint64_t address) { return pool_give(address, LAYER_RUNTIME) == POOL_KEPT; }
 
 CUresult device_alloc(CUdeviceptr *address, size_t size);
 CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, size_t height, unsigned element);
@@ -33,5 +33,7 @@ void device_context_ended(struct context *c, bool ended);
 void device_primary_closing(CUdevice device);
 void device_primary_ended(CUdevice device, bool ended);
 bool device_primary_is_active(CUdevice device);
+/* The program has waited for a context: for the trace. */
+void device_note_synchronize(CUresult answer);
 void device_fork_child(void);
 #endif

@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "device/fence.h"
 #include "device/fill.h"
+#include "device/trace.h"
 #include "device/work.h"
 #include "stats/service.h"
 #include <stdlib.h>
@@ -85,7 +86,10 @@ static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t si
     if (epoch == 0) return 0;
     if (!fence_poll(epoch)) {
         counter_add(&c->counters->fence_waits, 1);
-        if (!fence_wait(epoch, WAIT_NS)) return 0;
+        uint64_t start = clock_ns();
+        bool passed = fence_wait(epoch, WAIT_NS);
+        if (trace_wanted()) trace_event(TRACE_WAIT, .context = c->index, .size = size, .extra = clock_ns() - start);
+        if (!passed) return 0;
     }
     return pool_is_open(c) ? take_anywhere(c, own, size) : 0;
 }
@@ -102,14 +106,20 @@ static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t siz
     return address;
 }
 
+/* What a hit does besides. */
+static COLD void after_hit(struct context *c, uint64_t address, uint64_t size, enum pool_layer layer) {
+    if (option_number(zero)) fill_bytes(c, address, 0, size);
+    if (trace_wanted()) trace_event(TRACE_ALLOC, layer ? TRACE_RUNTIME : 0, c->index, .address = address, .size = size);
+}
+
 /* A hit: thread's shard, its lock, the first block of one bin, two counters of a private line, one shared word for the
  * exact peak. */
-uint64_t pool_take(struct context *c, uint64_t size) {
+uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer) {
     struct shard *s = own_shard(c);
     bool sample = (counter_get(&counts_of(c, s)->hits) + 1) % SAMPLE_EVERY == 0;
     uint64_t address = unlikely(sample) ? take_timed(c, s, size) : take_ready(c, s, size);
     if (unlikely(!address)) address = take_slow(c, s, size);
-    if (unlikely(option_number(zero)) && address) fill_bytes(c, address, 0, size);
+    if (unlikely(option_number(zero) | atomic_load_explicit(&trace_on, memory_order_relaxed)) && address) after_hit(c, address, size, layer);
     return address;
 }
 
@@ -132,6 +142,7 @@ static uint64_t release(struct block *b) {
     uint64_t size = b->size, address = b->address;
     /* off the books first: once the driver has it back, another thread may be given the same address */
     block_hide(b), block_recycle(b);
+    if (trace_wanted()) trace_event(TRACE_RELEASE, .context = c->index, .address = address, .size = size);
     if (!free_in_driver(c, address)) context_poison(c);
     counter_add(&c->counters->reserved_bytes, -size);
     counter_add(&c->counters->driver_frees, 1);
@@ -209,7 +220,7 @@ static COLD void poison(struct block *b) {
 
 /* A free: find the block, tag it with its epoch, put it into the thread's shard, compare three sums with their limits.
  * Every CLOSE_AFTER frees the epoch is closed; that is the only CUDA call of a free. */
-enum pool_verdict pool_give(uint64_t address) {
+static inline enum pool_verdict give(uint64_t address) {
     struct block *b = block_find(address);
     if (unlikely(!b)) return POOL_FOREIGN;
     if (unlikely(!can_keep(b))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
@@ -234,6 +245,21 @@ enum pool_verdict pool_give(uint64_t address) {
     if (unlikely(cached > c->pool_max || beyond || contexts[1])) pool_enforce_limits(c);
     if (unlikely(now)) now_and_then(c, !ready);
     return POOL_KEPT;
+}
+
+/* A cached free in the trace; one that goes on to the driver is recorded there. */
+static COLD enum pool_verdict give_traced(uint64_t address, enum pool_layer layer) {
+    uint64_t before = clock_ns();
+    struct block *b = block_find(address);
+    unsigned index = b ? b->context->index : 0;
+    enum pool_verdict verdict = give(address);
+    unsigned flags = (layer ? TRACE_RUNTIME : 0) | (verdict == POOL_TWICE ? TRACE_REFUSED : 0);
+    if (verdict != POOL_FOREIGN) trace_event(TRACE_FREE, flags, index, .time = before, .address = address);
+    return verdict;
+}
+
+enum pool_verdict pool_give(uint64_t address, enum pool_layer layer) {
+    return trace_wanted() ? give_traced(address, layer) : give(address);
 }
 
 /* At exit the driver takes itself down: no call of ours may come after. */
@@ -266,6 +292,7 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
     lock_take(&own_shard(c)->lock);
     counter_bump(&n->allocs, 1);
     lock_release(&own_shard(c)->lock);
+    if (trace_wanted()) trace_event(TRACE_ALLOC, TRACE_MISS, c->index, .address = address, .size = asked);
     begin_chores();
 }
 
@@ -364,6 +391,7 @@ void pool_drop_context(struct context *c) {
 
 void pool_fork_child(void) {
     lock_reset(&chore_lock);
+    trace_fork_child();
     capture_fork_child(), fence_fork_child(), fill_fork_child(), context_fork_child(), block_fork_child();
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
         for (unsigned j = 0; j < SHARDS; j++) lock_reset(&contexts[i]->shard[j].lock);

@@ -17,15 +17,18 @@ static inline bool pool_is_open(struct context *c) {
     return atomic_load_explicit(&c->gate, memory_order_relaxed) == 0 && !capture_active();
 }
 
+/* Through which of the hooks a request came: for the trace. */
+enum pool_layer { LAYER_DRIVER, LAYER_RUNTIME };
+
 /* A cached block for `size` bytes (> 0), as its device address; 0: none, ask the driver. Threads: any. */
-uint64_t pool_take(struct context *c, uint64_t size);
+uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer);
 /* What becomes of a free. */
 enum pool_verdict {
     POOL_KEPT,    /* cached: the free is done */
     POOL_FOREIGN, /* not a block of ours, or one that must go back: the driver decides */
     POOL_TWICE    /* a block that is already free: CUDA_ERROR_INVALID_VALUE */
 };
-enum pool_verdict pool_give(uint64_t address);
+enum pool_verdict pool_give(uint64_t address, enum pool_layer layer);
 
 /* Before the driver is asked for `size` bytes: cached blocks that demand is not worth go back first, so that the pool does
  * not grow past what the program itself would have had. */

@@ -49,18 +49,6 @@ static uint64_t boot_ns(void) {
 
 /* --- who this process is */
 
-/* Field 22 of /proc/self/stat; the name in field 2 may hold anything, so count from its closing bracket. */
-static uint64_t own_start_ticks(void) {
-    char stat[1024];
-    if (sys_read_file("/proc/self/stat", stat, sizeof stat) <= 0) return 0;
-    const char *at = strrchr(stat, ')');
-    for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
-    uint64_t ticks = 0;
-    if (at)
-        for (at++; *at >= '0' && *at <= '9'; at++) ticks = ticks * 10 + (uint64_t)(*at - '0');
-    return ticks;
-}
-
 static void own_command(char *command, size_t capacity) {
     ssize_t n = sys_read_file("/proc/self/cmdline", command, capacity);
     while (n > 0 && command[n - 1] == 0) n--;
@@ -74,7 +62,7 @@ struct name { uint64_t pid, start_ticks, namespace; };
 static struct name own_name(void) {
     struct stat s;
     uint64_t namespace = stat("/proc/self/ns/pid", &s) == 0 ? s.st_ino : 0;
-    return (struct name){ (uint64_t)getpid(), own_start_ticks(), namespace };
+    return (struct name){ (uint64_t)getpid(), sys_start_ticks(0), namespace };
 }
 
 static void write_head(struct counters *c, const struct name *name) {

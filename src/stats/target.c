@@ -22,14 +22,15 @@ enum { PATIENCE_NS = 1000000000, PATH_CAPACITY = 4096 };
 static char folder_at_start[PATH_CAPACITY];
 
 void target_settle(void) {
-    const char *file = option_text(stats_file);
+    const char *file = option_text(stats_file), *trace = option_text(trace);
     int saved = errno;
-    if (*file && *file != '/' && !getcwd(folder_at_start, sizeof folder_at_start)) folder_at_start[0] = 0;
+    bool relative = (*file && *file != '/') || (*trace && *trace != '/');
+    if (relative && !getcwd(folder_at_start, sizeof folder_at_start)) folder_at_start[0] = 0;
     errno = saved;
 }
 
-/* %p is the process id, %% a percent sign; anything else stays as it is. */
-static void expand(const char *pattern, struct text *path) {
+/* Anything but %p and %% stays as it is. */
+void target_expand(const char *pattern, struct text *path) {
     if (*pattern != '/' && folder_at_start[0]) text_add(path, folder_at_start), text_char(path, '/');
     for (; *pattern; pattern++) {
         if (*pattern == '%' && pattern[1] == 'p') text_u64(path, (uint64_t)getpid()), pattern++;
@@ -88,7 +89,7 @@ void target_write(const struct text *dump) {
     if (pattern && *pattern) {
         static char path[PATH_CAPACITY];
         struct text t = text_in(path, sizeof path);
-        expand(pattern, &t);
+        target_expand(pattern, &t);
         int error = t.full ? -ENAMETOOLONG : write_file(path, dump);
         if (error) complain(path, error);
     } else if (log_stderr_is_ours()) {

@@ -4,7 +4,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 sim=${SIM-$PWD/build/sim} runs=3 out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+trap 'rm -f "$out" "$out.trace"' EXIT
 run() { # RIVAL KIND [ENV…]
   local rival=$1 kind=$2; shift 2
   timeout 60 env LD_LIBRARY_PATH="$sim${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" SIM_COST=on SIM_DEVICE_NAME="bench-$$-$((n++))" "$@" build/tests/bench/device "$kind" "$rival" >>"$out"
@@ -14,6 +14,7 @@ for _ in $(seq $runs); do
   for kind in idle busy; do
     run "" $kind COPPICE_STATS= COPPICE_POOL_MAX=4G LD_PRELOAD="$PWD/build/libcoppice.so" || exit 1
     run "@driver" $kind || exit 1
+    run "@traced" $kind COPPICE_STATS= COPPICE_POOL_MAX=4G COPPICE_TRACE="$out.trace" LD_PRELOAD="$PWD/build/libcoppice.so" || exit 1
   done
 done
 rm -f /dev/shm/simulated-gpu-*-bench-$$-*

@@ -18,7 +18,7 @@ build/deps/config.mk: scripts/setup
 	$(Q)scripts/setup build && touch $@
 
 .DEFAULT_GOAL := all
-all: $(B)/libcoppice.so $(B)/coppice sim ## build everything
+all: $(B)/libcoppice.so $(B)/coppice $(B)/coppice-replay sim ## build everything
 
 # --- the preloaded object: base, stats, heap, device and the hooks, with jemalloc linked in under private names
 LIB_SRC := $(wildcard src/base/*.c src/stats/*.c src/sites/*.c src/dtesn/*.c src/heap/*.c src/device/*.c src/intern/*.c src/pressure/*.c preload/*.c)
@@ -46,6 +46,11 @@ $(B)/libcoppice.so: $(LIB_OBJ) $(B)/obj/jemalloc.a preload/export.map
 CLI_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard src/cli/*.c src/base/*.c src/stats/*.c))
 $(B)/coppice: $(CLI_OBJ)
 	$(Q)$(CC) $(OPT) $(EXTRA) -o $@ $(CLI_OBJ)
+
+# --- coppice-replay: drives the device pool with a trace; links the library without its hooks
+REPLAY_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard src/replay/*.c)) $(filter-out $(B)/obj/preload/%,$(LIB_OBJ)) $(B)/obj/jemalloc.a
+$(B)/coppice-replay: $(REPLAY_OBJ)
+	$(Q)$(CC) $(OPT) $(EXTRA) -o $@ $(REPLAY_OBJ) -Wl,--gc-sections -lm -ldl -lpthread
 
 # --- the simulated CUDA device
 -include tests/sim/driver/driver.mk tests/sim/runtime/runtime.mk
@@ -78,9 +83,11 @@ mutants: all unit ## plant mistakes in the pool and see the tests find each
 docs/OPTIONS.md: $(B)/coppice
 	$(Q)$(B)/coppice options --markdown > $@
 PREFIX ?= /usr/local
-install: $(B)/libcoppice.so $(B)/coppice ## install the library, the program, the header and the Python module under PREFIX
+install: $(B)/libcoppice.so $(B)/coppice $(B)/coppice-replay ## install the library, the programs, the header and the Python modules under PREFIX
 	install -D -m 755 $(B)/libcoppice.so "$(DESTDIR)$(PREFIX)/lib/coppice/libcoppice.so"
 	install -D -m 755 $(B)/coppice "$(DESTDIR)$(PREFIX)/bin/coppice"
+	install -D -m 755 $(B)/coppice-replay "$(DESTDIR)$(PREFIX)/bin/coppice-replay"
+	install -D -m 644 python/coppice_trace.py "$(DESTDIR)$(PREFIX)/share/coppice/coppice_trace.py"
 	install -D -m 644 include/coppice/coppice.h "$(DESTDIR)$(PREFIX)/include/coppice/coppice.h"
 	install -D -m 644 python/coppice.py "$(DESTDIR)$(PREFIX)/share/coppice/coppice.py"
 clean: ## remove what was built (downloads stay)

@@ -47,7 +47,6 @@ struct thread_device {
 };
 extern _Thread_local struct thread_device thread_device;
 
-
 /* The calling thread's context if it is known without asking; for the fast path. */
 static inline struct context *context_known(void) { return thread_device.current; }
 /* The same, asking the driver if need be; NULL: no context is current, or it cannot be served. */

@@ -3,6 +3,7 @@
 #include "base/lock.h"
 #include "base/options.h"
 #include "device/pool.h"
+#include "device/tenants.h"
 
 enum { POOLS = 32 };
 static struct lock pools_lock = LOCK_INIT(RANK_CONTEXT);
@@ -71,7 +72,9 @@ uint64_t room_trim_pools(struct context *c) {
 
 static uint64_t stream_ordered_pools(struct context *c) { return c ? room_trim_pools(c) : 0; }
 
-static uint64_t (*const chain[])(struct context *c) = { own_cache, device_caches, process_caches, stream_ordered_pools };
+static uint64_t co_tenants(struct context *c) { return c ? tenants_give_back(c) : 0; }
+
+static uint64_t (*const chain[])(struct context *c) = { own_cache, device_caches, process_caches, stream_ordered_pools, co_tenants };
 enum { LINKS = sizeof chain / sizeof *chain };
 
 static bool next_gives(struct room *r, struct context *c) {
@@ -119,4 +122,4 @@ bool room_is_left(uint64_t size) {
     return !c || !driver.cuMemGetInfo_v2 || leaves(c, size, reserve);
 }
 
-void room_fork_child(void) { lock_reset(&pools_lock); }
+void room_fork_child(void) { lock_reset(&pools_lock), tenants_fork_child(); }

@@ -1,8 +1,9 @@
 /* room.h: what happens when a device is full, before the program hears of it.
  *
  * *Room* is made by a chain of links, the cheapest first: the context's own cache, the caches of the device's other
- * contexts, those of the process's other devices, the driver's stream-ordered pools and graph memory. After each link
- * that gave something back the request is made again; when the chain has ended the program gets the driver's own answer.
+ * contexts, those of the process's other devices, the driver's stream-ordered pools and graph memory, what other processes
+ * of ours have cached on the device (tenants.h). After each link that gave something back the request is made again; when
+ * the chain has ended the program gets the driver's own answer.
  * A *reserve* (DEVICE_RESERVE) is what this process leaves free on each device: a request that would leave less is
  * answered as the full device would answer, after the same chain. It is looked at before each allocation by the driver,
  * not under a lock: two processes, or threads, that ask at one moment may both be answered yes. */

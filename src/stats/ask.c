@@ -67,18 +67,21 @@ static void ring(const struct ask *a) {
     munmap(at, (size_t)page);
 }
 
-bool ask_send(struct ask *a, struct control_request *request, uint64_t deadline_ns) {
+enum ask_sent ask_try(struct ask *a, struct control_request *request, uint64_t deadline_ns) {
     uint64_t number;
     a->deadline_ns = request->deadline_ns = deadline_ns;
-    while (flock(a->fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK || control_clock_ns() >= deadline_ns) return false;
-        nap(LOOK_EVERY_NS);
-    }
-    if (!read_word(a, &number, AT(number))) return false;
+    if (flock(a->fd, LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? ASK_BUSY : ASK_FAILED;
+    if (!read_word(a, &number, AT(number))) return ASK_FAILED;
     a->number = number + 1;
-    if (!write_at(a, request, sizeof *request, AT(request)) || !write_at(a, &a->number, sizeof a->number, AT(number))) return false;
+    if (!write_at(a, request, sizeof *request, AT(request)) || !write_at(a, &a->number, sizeof a->number, AT(number))) return ASK_FAILED;
     ring(a);
-    return true;
+    return ASK_SENT;
+}
+
+enum ask_sent ask_send(struct ask *a, struct control_request *request, uint64_t deadline_ns) {
+    enum ask_sent sent;
+    while ((sent = ask_try(a, request, deadline_ns)) == ASK_BUSY && control_clock_ns() < deadline_ns) nap(LOOK_EVERY_NS);
+    return sent;
 }
 
 bool ask_answered(struct ask *a, struct control_answer *answer) {

@@ -15,8 +15,11 @@ struct ask {
 const char *ask_open(struct ask *a, int folder, const char *name);
 /* Reads `length` bytes of the other's counters at an offset; false when they cannot be had. */
 bool ask_read(const struct ask *a, void *into, uint64_t length, uint64_t offset);
-/* Makes the request, which is acted on until `deadline_ns`. False: somebody else's request is before us, or no access. */
-bool ask_send(struct ask *a, struct control_request *request, uint64_t deadline_ns);
+/* Makes the request, which is acted on until `deadline_ns`. BUSY: somebody else's request is before us; try again. */
+enum ask_sent { ASK_SENT, ASK_BUSY, ASK_FAILED };
+enum ask_sent ask_try(struct ask *a, struct control_request *request, uint64_t deadline_ns);
+/* The same, for as long as others are before us and the deadline is not over. */
+enum ask_sent ask_send(struct ask *a, struct control_request *request, uint64_t deadline_ns);
 /* Is it answered? */
 bool ask_answered(struct ask *a, struct control_answer *answer);
 /* Waits for the answer until the deadline. NULL, or what is wrong. */

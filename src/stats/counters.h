@@ -69,6 +69,9 @@ struct thread_counters {
     X(foreign_frees, "calls", "frees of pointers that the pool does not own, passed on") \
     X(tainted_blocks, "blocks", "blocks whose identity was exported; never reused") \
     X(asked_bytes, "bytes", "cached blocks given back because another process asked") \
+    X(tenant_requests, "calls", "requests to other processes for what they had cached, when the device was full") \
+    X(tenant_bytes, "bytes", "what they gave back") \
+    X(tenants_silent, "calls", "requests that were not answered in time") \
     X(fences, "calls", "epochs closed by an event") \
     X(fence_waits, "calls", "times an allocation waited for an epoch to pass")
 

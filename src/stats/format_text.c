@@ -49,6 +49,9 @@ static void device(struct text *t, const struct device_counters *d) {
     label(t, "  driver"), count(t, "allocs", n.driver_allocs), count(t, "frees", n.driver_frees), count(t, "trims", n.trims);
     count(t, "oom recoveries", n.oom_recoveries), count(t, "foreign frees", n.foreign_frees), count(t, "tainted", n.tainted_blocks);
     text_char(t, '\n');
+    if (n.tenant_requests + n.asked_bytes == 0) return;
+    label(t, "  others"), count(t, "asked", n.tenant_requests), count(t, "silent", n.tenants_silent), size(t, "got", n.tenant_bytes);
+    size(t, "gave", n.asked_bytes), text_char(t, '\n');
 }
 
 static void level(struct text *t, const struct dtesn_totals *n, unsigned i) {

@@ -1,0 +1,91 @@
+// env: SIM_CAPACITY=1G
+// env: COPPICE_POOL_MAX=1G
+/* Processes on one device: one that is out of memory gets what the others have cached, by asking them. One that is stopped
+ * costs the wait once, keeps what it has, and does not act on the request when it goes on; one that is dead is not asked;
+ * nobody is asked while the own cache is enough, or on behalf of another device. */
+#include "cuda_test.h"
+#include <fcntl.h>
+#include <signal.h>
+enum { MB = 1 << 20 };
+struct other { pid_t pid; int tell, hear; };
+
+/* The other process: takes and frees so many MiB, says so, and does that again for each number that it is told. */
+static int be_another(void) {
+    int mb;
+    start();
+    while (read(3, &mb, sizeof mb) == sizeof mb) {
+        if (mb > 0) give(take((size_t)mb * MB));
+        if (write(4, &mb, sizeof mb) != sizeof mb) return 1;
+    }
+    return 0;
+}
+static void told(struct other *o, int mb) {
+    int said = 0;
+    CHECK(write(o->tell, &mb, sizeof mb) == sizeof mb && read(o->hear, &said, sizeof said) == sizeof said && said == mb, "the other process is gone");
+}
+static struct other begin(char *self, int mb) {
+    int to[2], from[2];
+    CHECK(pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(to[0], 13), dup2(from[1], 14), dup2(13, 3), dup2(14, 4);
+        execl(self, self, "another", NULL);
+        _exit(127);
+    }
+    struct other o = { pid, to[1], from[0] };
+    close(to[0]), close(from[1]);
+    told(&o, mb);
+    return o;
+}
+static void end(struct other *o) {
+    kill(o->pid, SIGKILL), waitpid(o->pid, NULL, 0);
+    close(o->tell), close(o->hear);
+}
+static uint64_t held_by(const struct other *o) {
+    struct simctl_device d;
+    CHECK(p_simctl_device(NULL, o->pid, 0, &d));
+    return d.live / MB;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) return be_another();
+    start();
+    need_simulator();
+    CUdeviceptr p;
+    struct other a = begin(argv[0], 300), b = begin(argv[0], 300);
+    CHECK(held_by(&a) == 300 && held_by(&b) == 300);
+    give(take(200 * MB));
+    give(take(350 * MB));
+    CHECK(stat_number("tenant_requests") == 0 && held_by(&a) + held_by(&b) == 600, "others were asked though the own cache was enough");
+    p = take(900 * MB);
+    CHECK(held_by(&a) == 0 && held_by(&b) == 0, "others hold %lu and %lu", (unsigned long)held_by(&a), (unsigned long)held_by(&b));
+    CHECK(stat_number("tenant_requests") == 2 && stat_number("tenant_bytes") == 600.0 * MB);
+    give(p);
+    told(&a, 300); /* and now it is the other's turn: our cache goes */
+    CHECK(stat_number("asked_bytes") == 900.0 * MB && stat_number("cached_bytes") == 0);
+    EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&p, 2000ul * MB));
+    CHECK(held_by(&a) == 300, "a request beyond the device was put to others");
+    /* one is stopped */
+    told(&a, 300), told(&b, 300);
+    kill(a.pid, SIGSTOP);
+    double asked = stat_number("tenant_requests");
+    p = take(600 * MB);
+    CHECK(held_by(&b) == 0 && held_by(&a) == 300 && stat_number("tenants_silent") == 1);
+    CUdeviceptr more;
+    for (int i = 0; i < 5; i++) EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&more, 300 * MB));
+    CHECK(stat_number("tenants_silent") == 1 && stat_number("tenant_requests") == asked + 2, "a stopped process is asked again and again");
+    kill(a.pid, SIGCONT);
+    told(&a, 0);
+    usleep(300000);
+    CHECK(held_by(&a) == 300, "a request was acted on long after its deadline");
+    give(p);
+    /* one is dead: its file says that it has something cached */
+    told(&b, 50);
+    end(&b);
+    asked = stat_number("tenant_requests");
+    p = take(700 * MB), give(p);
+    EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&p, 800 * MB));
+    CHECK(stat_number("tenant_requests") == asked, "a dead process was asked");
+    end(&a);
+    return 0;
+}

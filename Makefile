@@ -61,7 +61,7 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/*_test
 UNIT_OBJ := $(filter-out $(B)/obj/preload/%,$(LIB_OBJ)) $(B)/obj/jemalloc.a
 $(B)/tests/unit/%: tests/unit/%.c $(UNIT_OBJ)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu11 -O1 -g -MMD -MP $(WARN) $(EXTRA) $(CPPFLAGS_LIB) $< -o $@ $(UNIT_OBJ) \
-	  $$(pkg-config --cflags --libs check) -lm -ldl -lpthread
+	  $$(pkg-config --cflags --libs check) -rdynamic -lm -ldl -lpthread
 unit: $(UNIT) ## build the unit tests
 
 -include tests/tests.mk tests/device/device.mk tests/bench/bench.mk

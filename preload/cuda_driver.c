@@ -64,6 +64,7 @@ static COLD bool open_driver(void) {
     dlclose(handle);
     dlerror();
     driver_fill(find_for_device);
+    sites_prime();
     atomic_store_explicit(&in_force, coppice_start() == MODE_ON && driver_ready(), memory_order_release);
     return true;
 }
@@ -150,8 +151,15 @@ static __attribute__((constructor)) void watch_fork(void) { pthread_atfork(NULL,
 #include "cuda_hooks.inc"
 
 /* --- memory */
+
+/* Below the runtime's hook it is known already who asks. */
+static inline void asked(size_t size, const void *caller) {
+    if (!thread_device.asked) device_asked(size, caller, API_CU_MEM_ALLOC);
+}
+
 EXPORT CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t size) {
     __typeof__(&cuMemAlloc_v2) real = REAL(cuMemAlloc_v2);
+    asked(size, __builtin_return_address(0));
     return IN_FORCE() ? device_alloc(address, size) : real(address, size);
 }
 
@@ -162,6 +170,7 @@ EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
 
 EXPORT CUresult cuMemAllocPitch_v2(CUdeviceptr *address, size_t *pitch, size_t width, size_t height, unsigned element) {
     __typeof__(&cuMemAllocPitch_v2) real = REAL(cuMemAllocPitch_v2);
+    asked(width * height, __builtin_return_address(0));
     return IN_FORCE() ? device_alloc_pitch(address, pitch, width, height, element) : real(address, pitch, width, height, element);
 }
 

@@ -82,13 +82,15 @@ bool cuda_runtime_has_hook(const char *name) {
 
 /* A hit: no CUDA call, no lock that another thread uses. */
 EXPORT int cudaMalloc(void **address, size_t size) {
+    device_asked(size, __builtin_return_address(0), API_CUDA_MALLOC);
     uint64_t hit = likely(address != NULL) ? device_hit(size) : 0;
     if (likely(hit)) {
         *address = (void *)hit;
         return CUDA_RUNTIME_SUCCESS;
     }
+    thread_device.asked = true;
     int answer = REAL(cudaMalloc)(address, size);
-    thread_device.tried = false;
+    thread_device.tried = thread_device.asked = false;
     return answer;
 }
 

@@ -14,6 +14,7 @@
 #include "heap/heap.h"
 #include "heap/thread.h"
 #include "next.h"
+#include "sites/site.h"
 #include "stats/counters.h"
 #include "stats/dump.h"
 #include "stats/service.h"
@@ -60,6 +61,7 @@ static enum coppice_mode settle(void) {
         return MODE_OFF;
     }
     counters_open(false);
+    sites_start();
     return MODE_ON;
 }
 
@@ -122,6 +124,7 @@ static void after_fork_in_child(void) {
     lock_reset(&start_lock);
     service_fork_child();
     signals_fork_child();
+    sites_fork_child();
     heap_thread_fork_child();
     /* else when it has allocated a little: most children soon call exec, which begins anew */
     if (dump_triggers()->exit || dump_triggers()->interval_ns || device_in_use()) heap_settle_child();

@@ -19,6 +19,25 @@ def took_part(server, stats):
         found.append("the statistics count no host allocation")
     if server.has_device and not figures.total(stats, "hits"):
         found.append("no device allocation was a hit")
+    return found + kv_faults(server, coppice_asks(server), stats)
+
+
+def coppice_asks(server):
+    return server.sequential + server.load
+
+
+def kv_faults(server, asks, stats):
+    """Lines that say where the key/value cache's own figures differ from what the model's shape says of these requests."""
+    if not server.has_device or stats is None:
+        return []
+    wanted = [server.kv_bytes(ask) for ask in asks]
+    got = sum(s["bytes"] for s in stats.get("sites", []) if s.get("kv"))
+    calls, peak = figures.total(stats, "kv_allocs"), figures.total(stats, "kv_peak_live_bytes")
+    found = [] if got == sum(wanted) else [f"key/value cache of {got} bytes in all, where the model's shape says {sum(wanted)}"]
+    if calls != len(wanted):
+        found.append(f"{calls} allocations of key/value cache for {len(wanted)} contexts")
+    if peak is None or not max(wanted) <= peak <= server.in_flight * max(wanted):
+        found.append(f"a peak of {peak} bytes of key/value cache")
     return found
 
 

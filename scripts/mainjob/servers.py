@@ -7,6 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import make_gguf  # noqa: E402
+
 from . import cache, client, plan
 from .device import Device
 
@@ -73,3 +76,8 @@ class CudaServer(HttpServer):
 
     def body(self, ask):
         return {"prompt": ask.prompt, "tokens": ask.tokens, "context": ask.context}
+
+    def kv_bytes(self, ask):
+        """The key/value cache of this request's context: a key and a value of 16-bit numbers, as wide as the embedding, for each
+        layer and position."""
+        return 2 * make_gguf.LAYERS * make_gguf.EMBED * 2 * ask.context

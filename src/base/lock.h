@@ -19,6 +19,7 @@ enum lock_rank {
     RANK_SHARD,     /* device: one shard of a context's cache */
     RANK_BLOCKS,    /* device: inserting into the table of blocks */
     RANK_INTERN,    /* intern: whoever adds to the table or takes from it */
+    RANK_SITES,     /* sites: whoever adds a site */
     RANK_HEAP,      /* host: segments of the heap's address space */
     RANK_REACH,     /* host: pages are out of reach */
     RANK_COUNTERS,  /* new thread slots and names in the counters; a leaf: nothing is taken under it */

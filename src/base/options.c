@@ -29,7 +29,7 @@ static bool parse_number(const char **at, double *value) {
     return any;
 }
 
-static bool parse_size(const char *text, uint64_t *bytes) {
+bool parse_size(const char *text, uint64_t *bytes) {
     double value;
     if (!parse_number(&text, &value)) return false;
     static const char units[] = "KMGT";
@@ -168,7 +168,7 @@ static const char *executable_name(char *buffer, size_t capacity) {
     return slash ? slash + 1 : buffer;
 }
 
-static bool glob_matches(const char *glob, size_t length, const char *name) {
+bool glob_matches(const char *glob, size_t length, const char *name) {
     if (length == 0) return *name == 0;
     if (*glob == '*') return glob_matches(glob + 1, length - 1, name) || (*name && glob_matches(glob, length, name + 1));
     return *name && (*glob == '?' || *glob == *name) && glob_matches(glob + 1, length - 1, name + 1);

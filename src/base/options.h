@@ -4,6 +4,7 @@
 #ifndef COPPICE_BASE_OPTIONS_H
 #define COPPICE_BASE_OPTIONS_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define OPTION_PREFIX "COPPICE_"
@@ -55,8 +56,12 @@ int option_find(const char *name, unsigned long length);
 void option_set(int id, union option_value value);
 /* "a size such as 512M or auto", for messages and documents; `buffer` of at least 160 bytes. */
 const char *option_accepts(const struct option_row *row, char *buffer, unsigned long capacity);
+/* Parses a size ("64M", "4096"); false when it is not one. */
+bool parse_size(const char *text, uint64_t *bytes);
 /* Parses a time ("30s", "500ms", "2"); false when it is not one. */
 bool parse_time(const char *text, uint64_t *nanoseconds);
+/* Does `name` match the glob of that length (`*` and `?`)? */
+bool glob_matches(const char *glob, size_t length, const char *name);
 /* Does `name` match one of the globs `a|b|c` (`*` and `?`)? */
 bool glob_list_matches(const char *globs, const char *name);
 #endif

@@ -39,6 +39,10 @@ static void make_safe(struct counters *c) {
     c->command[sizeof c->command - 1] = 0;
     for (int i = 0; i < COUNTER_DEVICES; i++) c->device[i].name[sizeof c->device[i].name - 1] = 0;
     for (int i = 0; i < COUNTER_CALLS; i++) c->call[i].name[COUNTER_CALL_NAME - 1] = 0;
+    for (int i = 0; i < COUNTER_SITES; i++) {
+        struct site_counters *n = &c->site[i];
+        n->name[sizeof n->name - 1] = n->function[sizeof n->function - 1] = n->rule[sizeof n->rule - 1] = 0;
+    }
 }
 
 static const char *open_error(int error) {

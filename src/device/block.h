@@ -11,6 +11,7 @@
  * need the lock of the shard that holds the block. reserved bytes of a block = size; live part = asked. */
 #ifndef COPPICE_DEVICE_BLOCK_H
 #define COPPICE_DEVICE_BLOCK_H
+#include "sites/site.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,7 @@ struct block {
     struct context *context;   /* constant while not GONE */
     _Atomic uint32_t state;
     _Atomic uint32_t tainted;  /* identity was exported: never reused */
+    struct kind kind;          /* what this allocation is; written by the allocating thread, kept while cached */
     struct block *next, *previous;   /* shard: bin or pending list; free descriptors: next */
     struct block *older, *newer;     /* shard: all cached blocks by time of free */
 };

@@ -10,6 +10,7 @@
 #include "device/driver.h"
 #include "device/shard.h"
 #include "dtesn/demand.h"
+#include "sites/site.h"
 #include "stats/counters.h"
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -44,6 +45,8 @@ struct thread_device {
     struct context *current; /* NULL: not known, ask the driver */
     uint32_t shard;          /* 1 + the thread's shard; 0: none yet */
     bool tried;              /* the runtime hook has tried the pool for the allocation that now reaches the driver hook */
+    bool asked;              /* it has found the kind, too */
+    struct kind kind;        /* of the allocation that this thread is about to make */
 };
 extern _Thread_local struct thread_device thread_device;
 

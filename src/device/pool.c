@@ -32,12 +32,24 @@ static inline void raise_live(struct context *c, uint64_t bytes) {
     }
 }
 
+/* Books of what somebody wants to see apart: sites that are counted, and key/value cache. Most blocks are neither. */
+static COLD void take_apart(struct context *c, const struct block *b) {
+    site_took(b->kind, b->asked);
+    if (b->kind.kv) device_kv_changed(c->counters, (int64_t)b->asked, clock_ns());
+}
+static COLD void give_apart(struct context *c, const struct block *b) {
+    site_gave(b->kind, b->asked);
+    if (b->kind.kv) device_kv_changed(c->counters, -(int64_t)b->asked, clock_ns());
+}
+static inline bool stands_apart(const struct block *b) { return b->kind.site | b->kind.kv; }
+
 /* The block leaves the cache and is the program's; under the shard's lock. */
 static inline uint64_t hand_out(struct context *c, struct shard *s, struct block *b, uint64_t asked) {
     struct device_shard_counters *n = counts_of(c, s);
     invariant(b->context == c && b->size >= asked && !b->tainted && fence_has_passed(b->epoch));
-    b->asked = asked;
+    b->asked = asked, b->kind = thread_device.kind;
     atomic_store_explicit(&b->state, BLOCK_LIVE, memory_order_release);
+    if (unlikely(stands_apart(b))) take_apart(c, b);
     counter_bump(&n->allocs, 1), counter_bump(&n->hits, 1);
     if (unlikely(b->size != asked)) counter_add(&c->counters->rounding_bytes, b->size - asked);
     raise_live(c, asked);
@@ -238,6 +250,7 @@ static inline enum pool_verdict give(uint64_t address) {
     counter_bump(&counts_of(c, s)->frees, 1);
     bool now = counter_get(&counts_of(c, s)->frees) % CLOSE_AFTER == 0;
     if (unlikely(slack)) counter_add(&d->rounding_bytes, -slack);
+    if (unlikely(stands_apart(b))) give_apart(c, b);
     atomic_fetch_sub_explicit(&d->live_bytes, asked, memory_order_relaxed);
     lock_release(&s->lock);
     uint64_t cached = counter_get(&d->reserved_bytes) - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
@@ -283,11 +296,14 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
     struct device_shard_counters *n = counts_of(c, own_shard(c));
     struct block *stale = pool_disown(address); /* freed by a way that no hook sees, else the driver could not answer it */
     if (stale) pool_disown_done(stale);
-    if (!block_new(c, address, size, asked)) return; /* no memory for a descriptor: the driver's own free will find it */
+    struct block *b = block_new(c, address, size, asked);
+    if (!b) return; /* no memory for a descriptor: the driver's own free will find it */
     uint64_t reserved = atomic_fetch_add_explicit(&d->reserved_bytes, size, memory_order_relaxed) + size;
     counter_raise(&d->peak_reserved_bytes, reserved);
     if (size != asked) counter_add(&d->rounding_bytes, size - asked);
     raise_live(c, asked);
+    b->kind = thread_device.kind;
+    if (stands_apart(b)) take_apart(c, b);
     counter_add(&d->driver_allocs, 1), counter_add(&d->misses, 1);
     lock_take(&own_shard(c)->lock);
     counter_bump(&n->allocs, 1);
@@ -315,6 +331,7 @@ void pool_disown_done(struct block *b) {
     counter_add(&c->counters->rounding_bytes, -(b->size - b->asked));
     counter_add(&c->counters->live_bytes, -b->asked);
     counter_add(&c->counters->driver_frees, 1);
+    if (stands_apart(b)) give_apart(c, b);
     block_recycle(b);
     lock_take(&s->lock);
     counter_bump(&counts_of(c, s)->frees, 1);
@@ -384,7 +401,10 @@ void pool_drop_context(struct context *c) {
     do {
         all.count = 0;
         block_each(collect, &all);
-        for (unsigned i = 0; i < all.count; i++) block_hide(all.found[i]), block_recycle(all.found[i]);
+        for (unsigned i = 0; i < all.count; i++) {
+            if (atomic_load(&all.found[i]->state) == BLOCK_LIVE && stands_apart(all.found[i])) give_apart(c, all.found[i]);
+            block_hide(all.found[i]), block_recycle(all.found[i]);
+        }
     } while (all.count > 0);
     counter_set(&d->reserved_bytes, 0), counter_set(&d->rounding_bytes, 0), counter_set(&d->live_bytes, 0);
 }

@@ -1,18 +1,15 @@
 /* type.c: pushing and popping types; see type.h. */
 #include "sites/type.h"
 #include "base/log.h"
+#include "stats/names.h"
 #include <stdatomic.h>
 #include <string.h>
 
 _Thread_local struct thread_type thread_type;
 
-static const char *const names[COPPICE_TYPES] = { "untyped", "episodic", "procedural", "semantic", "emotional" };
-
-const char *type_name(enum coppice_type type) { return names[type]; }
-
 bool type_named(const char *name, size_t length, enum coppice_type *type) {
     for (unsigned i = 0; i < COPPICE_TYPES; i++)
-        if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0) {
+        if (strlen(type_name(i)) == length && memcmp(type_name(i), name, length) == 0) {
             *type = (enum coppice_type)i;
             return true;
         }

@@ -27,8 +27,6 @@ enum coppice_type type_checked(unsigned value, const char *where);
 void type_push(enum coppice_type type);
 void type_pop(void);
 
-/* "episodic" …; "untyped" for none. */
-const char *type_name(enum coppice_type type);
-/* The type of that name (`length` bytes); false: there is none. "untyped" is one. */
+/* The type of that name (`length` bytes); false: there is none. "untyped" is one. (names.h has the way back.) */
 bool type_named(const char *name, size_t length, enum coppice_type *type);
 #endif

@@ -26,8 +26,10 @@ enum {
     ALL = (sizeof(struct counters) + PAGE_MOST - 1) / PAGE_MOST * PAGE_MOST,
     FIRST = offsetof(struct counters, thread), /* reserved at once; the rest when threads come */
     STEP = PAGE_MOST / sizeof(struct thread_counters),
+    SITE_STEP = PAGE_MOST / sizeof(struct site_counters),
 };
-_Static_assert(FIRST % 4096 == 0 && COUNTER_THREADS % STEP == 0, "slots become ready by whole pages");
+_Static_assert(FIRST % 4096 == 0 && COUNTER_THREADS % STEP == 0 && COUNTER_SITES % SITE_STEP == 0 && PAGE_MOST % sizeof(struct site_counters) == 0,
+               "slots and sites become ready by whole pages");
 
 static union {
     _Alignas(PAGE_MOST) struct counters block;
@@ -124,15 +126,6 @@ static struct counters *new_memory(const struct name *name, bool child, int *err
     return fresh || !child ? fresh : sys_map(NULL, ALL, PROT_READ | PROT_WRITE);
 }
 
-/* What a fork's child takes over from its parent: names, and the memory that it sees through copy on write. */
-static void inherit(struct counters *fresh) {
-    uint64_t live = live_at_fork != UINT64_MAX ? live_at_fork : counters_host_totals(counters).live_bytes;
-    counter_set(&fresh->inherited_bytes, live);
-    memcpy(fresh->command, counters->command, sizeof fresh->command);
-    for (int i = 0; i < COUNTER_CALLS && counters->call[i].name[0]; i++)
-        memcpy(fresh->call[i].name, counters->call[i].name, COUNTER_CALL_NAME);
-}
-
 /* Gives a part of the counters its pages. False: it must not be touched. */
 static bool make_ready(struct counters *c, void *at, size_t length) {
     if (!file_path[0]) return true;
@@ -147,6 +140,30 @@ static bool make_ready(struct counters *c, void *at, size_t length) {
 
 /* Thread slots from..from + STEP. */
 static bool make_slots_ready(struct counters *c, unsigned from) { return make_ready(c, &c->thread[from], STEP * sizeof c->thread[0]); }
+
+/* A fork's child has the code of its parent, so the sites keep their numbers and names; what was counted is the parent's. */
+static void inherit_sites(struct counters *fresh) {
+    unsigned used = (unsigned)counter_get(&counters->sites_used);
+    for (unsigned i = 0; i < used; i++) {
+        if (i % SITE_STEP == 0 && !make_ready(fresh, &fresh->site[i], SITE_STEP * sizeof fresh->site[0])) return;
+        struct site_counters *n = &fresh->site[i];
+        *n = counters->site[i];
+#define X(name, unit, help) counter_set(&n->name, 0);
+        SITE_COUNTERS(X)
+#undef X
+        counter_set(&fresh->sites_used, i + 1), counter_set(&fresh->sites_ready, (i / SITE_STEP + 1) * SITE_STEP);
+    }
+}
+
+/* What a fork's child takes over from its parent: names, and the memory that it sees through copy on write. */
+static void inherit(struct counters *fresh) {
+    uint64_t live = live_at_fork != UINT64_MAX ? live_at_fork : counters_host_totals(counters).live_bytes;
+    counter_set(&fresh->inherited_bytes, live);
+    memcpy(fresh->command, counters->command, sizeof fresh->command);
+    for (int i = 0; i < COUNTER_CALLS && counters->call[i].name[0]; i++)
+        memcpy(fresh->call[i].name, counters->call[i].name, COUNTER_CALL_NAME);
+    inherit_sites(fresh);
+}
 
 /* What was counted before the file was there. */
 static void take_along(struct counters *fresh) {
@@ -260,7 +277,37 @@ struct intern_totals intern_totals(const struct counters *c) {
     return sum;
 }
 
+/* --- sites */
+
+struct site_counters *counters_site(void) {
+    struct site_counters *next = NULL;
+    lock_take(&growing);
+    uint64_t used = counter_get(&counters->sites_used), ready = counter_get(&counters->sites_ready);
+    if (used == ready && ready < COUNTER_SITES && make_ready(counters, &counters->site[ready], SITE_STEP * sizeof counters->site[0])) counter_set(&counters->sites_ready, ready += SITE_STEP);
+    if (used < ready) next = &counters->site[used], counter_set(&counters->sites_used, used + 1);
+    lock_release(&growing);
+    return next;
+}
+
 /* --- devices and calls */
+
+#define KV_MINUTE_NS 60000000000u
+
+void device_kv_changed(struct device_counters *d, int64_t bytes, uint64_t now_ns) {
+    if (now_ns - counter_get(&d->kv_past_ns[0]) >= KV_MINUTE_NS) {
+        counter_set(&d->kv_past_ns[1], counter_get(&d->kv_past_ns[0])), counter_set(&d->kv_past_bytes[1], counter_get(&d->kv_past_bytes[0]));
+        counter_set(&d->kv_past_ns[0], now_ns), counter_set(&d->kv_past_bytes[0], counter_get(&d->kv_live_bytes));
+    }
+    uint64_t live = atomic_fetch_add_explicit(&d->kv_live_bytes, (uint64_t)bytes, memory_order_relaxed) + (uint64_t)bytes;
+    if (bytes > 0) counter_raise(&d->kv_peak_live_bytes, live), counter_add(&d->kv_allocs, 1);
+}
+
+/* Against the later moment if that is a minute ago, else against the one before. */
+int64_t device_kv_growth(const struct device_counters *d, uint64_t now_ns) {
+    uint64_t live = counter_get(&d->kv_live_bytes), since = now_ns - counter_get(&d->kv_past_ns[0]);
+    if (since >= 2 * (uint64_t)KV_MINUTE_NS) return 0; /* nothing has changed */
+    return (int64_t)(live - counter_get(&d->kv_past_bytes[since < KV_MINUTE_NS]));
+}
 
 struct device_totals device_totals(const struct device_counters *d) {
     struct device_totals sum = { 0 };

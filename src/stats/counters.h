@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define COUNTERS_MAGIC 0x31454349505043ull /* "CPPICE1" */
-enum { COUNTER_DEVICES = 32, COUNTER_THREADS = 1024, COUNTER_HIT_BUCKETS = 64, COUNTER_CALLS = 192, COUNTER_CALL_NAME = 56 };
+enum { COUNTER_DEVICES = 32, COUNTER_THREADS = 1024, COUNTER_HIT_BUCKETS = 64, COUNTER_CALLS = 192, COUNTER_CALL_NAME = 56, COUNTER_SITES = 512 };
 enum { COUNTER_LEVELS = 12, COUNTER_TYPES = 5, COUNTER_TREES = 17 };
 
 typedef _Atomic uint64_t counter;
@@ -72,6 +72,9 @@ struct thread_counters {
     X(tenant_requests, "calls", "requests to other processes for what they had cached, when the device was full") \
     X(tenant_bytes, "bytes", "what they gave back") \
     X(tenants_silent, "calls", "requests that were not answered in time") \
+    X(kv_live_bytes, "bytes", "of live_bytes: key/value cache") \
+    X(kv_peak_live_bytes, "bytes", "highest kv_live_bytes") \
+    X(kv_allocs, "calls", "allocations of key/value cache") \
     X(fences, "calls", "epochs closed by an event") \
     X(fence_waits, "calls", "times an allocation waited for an epoch to pass")
 
@@ -118,6 +121,7 @@ struct device_counters {
     counter capacity; /* bytes of the device */
     counter uuid_high, uuid_low; /* the device, whichever ordinal a process knows it by; 0: not known */
     char name[96];
+    counter kv_past_ns[2], kv_past_bytes[2]; /* kv_live_bytes at two past moments, the later one first; see device_kv_changed */
 #define X(name, unit, help) counter name;
     DEVICE_COUNTERS(X)
 #undef X
@@ -135,6 +139,10 @@ struct device_totals {
     uint64_t cached_bytes;
 };
 struct device_totals device_totals(const struct device_counters *d);
+/* Key/value cache of this device was taken (or, negative, given back), now. Rare: a server makes its cache once. */
+void device_kv_changed(struct device_counters *d, int64_t bytes, uint64_t now_ns);
+/* By how much key/value cache has grown in the last minute or two (less than a minute: since the start). */
+int64_t device_kv_growth(const struct device_counters *d, uint64_t now_ns);
 
 /* A tree of membranes (src/dtesn): tree[0] is the host's, the others are devices'. Atomic; what a hit changes lies in
  * the cells of its context (below). A level's budget is that of all its membranes, with what they gave to deeper ones. */
@@ -215,6 +223,28 @@ struct call_counters {
     counter calls;
 };
 
+/* SITE_COUNTER(name, unit, help): atomic; one site of src/sites */
+#define SITE_COUNTERS(X) \
+    X(live_bytes, "bytes", "asked for there and not freed") \
+    X(peak_live_bytes, "bytes", "highest live_bytes") \
+    X(allocs, "calls", "allocations") \
+    X(frees, "calls", "of them freed") \
+    X(bytes, "bytes", "asked for since the start")
+
+/* One site. The texts are written once, before in_use. */
+struct site_counters {
+    char name[96];      /* library+offset */
+    char function[160]; /* the exported function around it, "" where none is known */
+    char rule[160];     /* the rule that decided, "" for none */
+    counter in_use;
+    counter api, least_bytes;           /* who asks (enum site_api of names.h), and the smallest size of its band */
+    counter type, kv, reason;           /* enum coppice_type, key/value cache, enum site_reason */
+    counter observations;               /* samples from which the type was learned */
+#define X(name, unit, help) counter name;
+    SITE_COUNTERS(X)
+#undef X
+};
+
 struct counters {
     uint64_t magic;
     uint64_t size;        /* sizeof (struct counters): readers refuse another layout */
@@ -224,6 +254,8 @@ struct counters {
     counter start_ns, end_ns; /* CLOCK_BOOTTIME; end is 0 while it runs or when it was killed */
     counter inherited_bytes;  /* live in the parent when fork made this process */
     counter threads_ready;    /* slots thread[0..threads_ready) have memory; the others are not even read */
+    counter sites_ready;      /* the same of site[] */
+    counter sites_used;       /* site[0..sites_used) are sites; at most sites_ready */
     char command[256];    /* the command line, NUL-ended, arguments joined by spaces */
     struct host_counters host;
     struct intern_counters intern;
@@ -234,6 +266,7 @@ struct counters {
     struct control control;
     _Alignas(4096) struct thread_counters thread[COUNTER_THREADS];
     _Alignas(4096) struct device_cells cells[COUNTER_DEVICES]; /* of device[]; have memory once counters_device_cells gave it */
+    _Alignas(4096) struct site_counters site[COUNTER_SITES];
 };
 
 /* The counters of this process: plain memory until counters_open succeeds. */
@@ -274,6 +307,8 @@ struct intern_totals intern_totals(const struct counters *c);
 struct device_cells *counters_device_cells(unsigned index);
 /* The numbers of tree[index]; false: there is none. */
 bool dtesn_totals(const struct counters *c, unsigned index, struct dtesn_totals *totals);
+/* The next site, all zero, for its writer to fill and then to set in_use; NULL: no room. */
+struct site_counters *counters_site(void);
 /* Registers a pass-through call's name and returns its counter; the same name gives the same one; never NULL. */
 counter *counters_call(const char *name);
 #endif

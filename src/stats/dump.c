@@ -1,5 +1,6 @@
 /* dump.c: from counters to a view, and from a view to text in one of the formats; see dump.h. Async-signal-safe. */
 #include "stats/dump.h"
+#include "base/clock.h"
 #include "base/hints.h"
 #include "base/sys.h"
 #include "stats/format.h"
@@ -84,6 +85,43 @@ static void check_device(const struct device_counters *d) {
     invariant(!DEBUG_BUILD);
 }
 
+/* What is freed in a fork's child and was allocated by its parent makes a site's sum negative. */
+uint64_t site_live(const struct site_counters *n) {
+    uint64_t live = counter_get(&n->live_bytes);
+    return live > INT64_MAX ? 0 : live;
+}
+
+static bool weighs_more(const struct site_counters *a, const struct site_counters *b) {
+    uint64_t x = site_live(a), y = site_live(b);
+    return x != y ? x > y : counter_get(&a->bytes) > counter_get(&b->bytes);
+}
+
+/* Sorts the heaviest sites into the view. */
+static void find_sites(struct view *v) {
+    uint64_t used = counter_get(&v->c->sites_used);
+    for (unsigned i = 0; i < used && i < COUNTER_SITES; i++) {
+        const struct site_counters *n = &v->c->site[i];
+        if (!counter_get(&n->in_use) || counter_get(&n->allocs) == 0) continue;
+        if (v->sites == SITES_IN_JSON) {
+            v->sites_left_out++;
+            if (!weighs_more(n, &v->c->site[v->site[SITES_IN_JSON - 1]])) continue;
+            v->sites--;
+        }
+        unsigned at = v->sites++;
+        for (; at > 0 && weighs_more(n, &v->c->site[v->site[at - 1]]); at--) v->site[at] = v->site[at - 1];
+        v->site[at] = (uint16_t)i;
+    }
+}
+
+/* A dead process's numbers are as of its last change. */
+static uint64_t moment(const struct counters *c, bool alive) {
+    uint64_t last = counter_get(&c->host.published_ns);
+    if (alive) return clock_ns();
+    for (unsigned i = 0; i < COUNTER_DEVICES; i++)
+        if (counter_get(&c->device[i].kv_past_ns[0]) > last) last = counter_get(&c->device[i].kv_past_ns[0]);
+    return last;
+}
+
 void dump_counters(const struct counters *c, enum stats_format format, bool alive, struct text *out) {
     struct view v = { .c = c, .host = counters_host_totals(c), .has_cached = counter_get(&c->host.published_ns) > 0 };
     find_resident(&v, alive);
@@ -93,6 +131,8 @@ void dump_counters(const struct counters *c, enum stats_format format, bool aliv
         if (c == counters) check_device(&c->device[i]);
         v.device[v.devices++] = i;
     }
+    v.now_ns = moment(c, alive);
+    find_sites(&v);
     if (format == STATS_JSON) format_json(&v, out);
     else format_text(&v, out);
 }

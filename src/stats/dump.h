@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "stats/counters.h"
 
-/* Holds any dump, 32 devices, 17 trees and 192 calls with the worst names included. */
-enum { DUMP_CAPACITY = 256 << 10 };
+/* Holds any dump, 32 devices, 17 trees, 192 calls and the sites that are shown with the worst names included. */
+enum { DUMP_CAPACITY = 640 << 10 };
 
 /* Writes `c` into `out`. `alive`: resident memory may be read from /proc for this pid. */
 void dump_counters(const struct counters *c, enum stats_format format, bool alive, struct text *out);

@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "stats/counters.h"
 
+enum { SITES_IN_JSON = 128, SITES_IN_TEXT = 12 };
+
 struct view {
     const struct counters *c;
     const char *state; /* running, ended (it said so), gone (killed) */
@@ -14,6 +16,9 @@ struct view {
     uint64_t uptime_ns, resident_bytes, peak_resident_bytes;
     unsigned devices; /* indices of device[] in use come first in `device` */
     unsigned device[COUNTER_DEVICES];
+    uint64_t now_ns; /* CLOCK_MONOTONIC; of the last change for a process that is gone */
+    unsigned sites, sites_left_out; /* those with the most live bytes come first in `site`; the others are only counted */
+    uint16_t site[SITES_IN_JSON];
 };
 
 void format_text(const struct view *v, struct text *out);
@@ -21,6 +26,8 @@ void format_json(const struct view *v, struct text *out);
 
 /* The `percent`th percentile of the sampled hit times of a device, interpolated in its bucket; false: no samples. */
 bool hit_percentile(const struct device_counters *d, unsigned percent, uint64_t *ns);
+/* Live bytes of a site. */
+uint64_t site_live(const struct site_counters *n);
 /* The version number as 0.1.0. */
 void text_version(struct text *t, uint64_t number);
 #endif

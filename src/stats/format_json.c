@@ -1,5 +1,6 @@
 /* format_json.c: a dump as one JSON object. The names are a promise to scripts: extend, never rename. */
 #include "stats/format.h"
+#include "stats/names.h"
 
 static void key(struct text *t, const char *name) {
     char last = t->length > 0 ? t->bytes[t->length - 1] : '{';
@@ -29,7 +30,7 @@ static void uuid(struct text *t, uint64_t high, uint64_t low) {
     text_char(t, '"');
 }
 
-static void device(struct text *t, const struct device_counters *d) {
+static void device(struct text *t, const struct device_counters *d, uint64_t now_ns) {
     struct device_totals n = device_totals(d);
     text_char(t, '{');
     number(t, "id", counter_get(&d->id));
@@ -46,7 +47,38 @@ static void device(struct text *t, const struct device_counters *d) {
     ratio(t, "hit_rate", n.hits, n.hits + n.misses);
     percentile(t, "hit_ns_p50", d, 50);
     percentile(t, "hit_ns_p99", d, 99);
+    if (n.kv_allocs > 0) ratio(t, "kv_share", n.kv_live_bytes, n.live_bytes), key(t, "kv_growth_bytes"), text_i64(t, device_kv_growth(d, now_ns));
     text_char(t, '}');
+}
+
+static void string(struct text *t, const char *name, const char *value) { key(t, name), text_json_string(t, value); }
+
+static void site(struct text *t, const struct site_counters *n) {
+    text_char(t, '{');
+    string(t, "name", n->name);
+    if (n->function[0]) string(t, "function", n->function);
+    string(t, "api", api_name(counter_get(&n->api)));
+    number(t, "least_bytes", counter_get(&n->least_bytes));
+    string(t, "type", type_name(counter_get(&n->type)));
+    if (counter_get(&n->kv)) key(t, "kv"), text_add(t, "true");
+    string(t, "reason", reason_name(counter_get(&n->reason)));
+    if (n->rule[0]) string(t, "rule", n->rule);
+    if (counter_get(&n->observations)) number(t, "observations", counter_get(&n->observations));
+#define X(field, unit, help) number(t, #field, #field[0] == 'l' ? site_live(n) : counter_get(&n->field));
+    SITE_COUNTERS(X)
+#undef X
+    text_char(t, '}');
+}
+
+static void sites(struct text *t, const struct view *v) {
+    if (v->sites == 0) return;
+    key(t, "sites"), text_char(t, '[');
+    for (unsigned i = 0; i < v->sites; i++) {
+        if (i > 0) text_char(t, ',');
+        site(t, &v->c->site[v->site[i]]);
+    }
+    text_char(t, ']');
+    number(t, "sites_left_out", v->sites_left_out);
 }
 
 static void host(struct text *t, const struct view *v) {
@@ -136,7 +168,7 @@ void format_json(const struct view *v, struct text *t) {
     key(t, "device"), text_char(t, '[');
     for (unsigned i = 0; i < v->devices; i++) {
         if (i > 0) text_char(t, ',');
-        device(t, &v->c->device[v->device[i]]);
+        device(t, &v->c->device[v->device[i]], v->now_ns);
     }
     text_char(t, ']');
     host(t, v);
@@ -149,6 +181,7 @@ void format_json(const struct view *v, struct text *t) {
         number(t, "served", counter_get(&asked->served)), number(t, "expired", counter_get(&asked->expired));
         text_char(t, '}');
     }
+    sites(t, v);
     key(t, "calls"), text_char(t, '{');
     for (int i = 0; i < COUNTER_CALLS; i++) {
         const struct call_counters *call = &v->c->call[i];

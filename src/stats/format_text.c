@@ -1,5 +1,6 @@
 /* format_text.c: a dump for people: a line that names the process, one for the host, a few for each device. */
 #include "stats/format.h"
+#include "stats/names.h"
 #include <string.h>
 
 /* A label, and the column where its numbers start. */
@@ -38,12 +39,22 @@ static void host(struct text *t, const struct view *v) {
     text_char(t, '\n');
 }
 
-static void device(struct text *t, const struct device_counters *d) {
+static void kv(struct text *t, const struct device_counters *d, const struct device_totals *n, uint64_t now_ns) {
+    if (n->kv_allocs == 0) return;
+    int64_t growth = device_kv_growth(d, now_ns);
+    label(t, "  kv cache"), size(t, "live", n->kv_live_bytes), ratio(t, "of live", n->kv_live_bytes, n->live_bytes);
+    size(t, "peak", n->kv_peak_live_bytes), count(t, "allocs", n->kv_allocs);
+    text_add(t, growth < 0 ? " shrunk " : " grown "), text_size(t, growth < 0 ? -(uint64_t)growth : (uint64_t)growth);
+    text_add(t, " in the last minute\n");
+}
+
+static void device(struct text *t, const struct device_counters *d, uint64_t now_ns) {
     struct device_totals n = device_totals(d);
     label(t, "device"), text_char(t, ' '), text_u64(t, counter_get(&d->id)), text_char(t, ' '), plain(t, d->name), text_char(t, '\n');
     label(t, "  memory"), size(t, "live", n.live_bytes), size(t, "rounding", n.rounding_bytes), size(t, "cached", n.cached_bytes);
     size(t, "reserved", n.reserved_bytes), size(t, "peak live", n.peak_live_bytes), size(t, "peak reserved", n.peak_reserved_bytes);
     ratio(t, "efficiency", n.live_bytes, n.reserved_bytes), text_char(t, '\n');
+    kv(t, d, &n, now_ns);
     label(t, "  calls"), count(t, "allocs", n.allocs), count(t, "frees", n.frees), ratio(t, "hits", n.hits, n.hits + n.misses);
     percentile(t, "p50", d, 50), percentile(t, "p99", d, 99), text_char(t, '\n');
     label(t, "  driver"), count(t, "allocs", n.driver_allocs), count(t, "frees", n.driver_frees), count(t, "trims", n.trims);
@@ -97,6 +108,28 @@ static void intern(struct text *t, const struct intern_totals *n) {
     text_char(t, '\n');
 }
 
+/* A site, what it holds, and why it has its type. */
+static void site(struct text *t, const struct site_counters *n) {
+    text_add(t, "    "), plain(t, n->name), text_char(t, ' '), text_add(t, api_name(counter_get(&n->api)));
+    if (counter_get(&n->least_bytes)) text_add(t, " from "), text_size(t, counter_get(&n->least_bytes));
+    text_add(t, ": "), text_add(t, type_name(counter_get(&n->type))), text_add(t, counter_get(&n->kv) ? " kv" : "");
+    size(t, "live", site_live(n)), size(t, "peak", counter_get(&n->peak_live_bytes)), count(t, "allocs", counter_get(&n->allocs));
+    text_add(t, ", by "), text_add(t, reason_name(counter_get(&n->reason)));
+    if (counter_get(&n->observations)) text_add(t, " from "), text_u64(t, counter_get(&n->observations)), text_add(t, " observations");
+    if (n->rule[0]) text_char(t, ' '), plain(t, n->rule);
+    if (n->function[0]) text_add(t, ", in "), plain(t, n->function);
+    text_char(t, '\n');
+}
+
+static void sites(struct text *t, const struct view *v) {
+    if (v->sites == 0) return;
+    unsigned shown = v->sites < SITES_IN_TEXT ? v->sites : SITES_IN_TEXT;
+    label(t, "sites"), text_char(t, ' '), text_u64(t, v->sites + v->sites_left_out);
+    if (shown < v->sites) text_add(t, ", the largest first");
+    text_char(t, '\n');
+    for (unsigned i = 0; i < shown; i++) site(t, &v->c->site[v->site[i]]);
+}
+
 static void calls(struct text *t, const struct call_counters *call) {
     bool any = false;
     for (int i = 0; i < COUNTER_CALLS; i++) {
@@ -113,9 +146,10 @@ void format_text(const struct view *v, struct text *t) {
     if (v->has_uptime) text_add(t, ", "), text_seconds(t, v->uptime_ns), text_add(t, " s");
     text_add(t, ": "), plain(t, v->c->command), text_char(t, '\n');
     host(t, v);
-    for (unsigned i = 0; i < v->devices; i++) device(t, &v->c->device[v->device[i]]);
+    for (unsigned i = 0; i < v->devices; i++) device(t, &v->c->device[v->device[i]], v->now_ns);
     struct intern_totals interned = intern_totals(v->c);
     intern(t, &interned);
     dtesn(t, v->c);
+    sites(t, v);
     calls(t, v->c->call);
 }

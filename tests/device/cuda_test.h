@@ -84,18 +84,26 @@ __attribute__((unused)) static void need_simulator(void) {
 }
 
 /* Our own numbers, as `coppice stat` sees them: the counters file of this process through its JSON. */
-__attribute__((unused)) static double stat_number(const char *field) {
-    char command[256], text[65536] = "", key[96];
+__attribute__((unused)) static const char *stat_json(void) {
+    static char text[1 << 20];
+    char command[256];
     snprintf(command, sizeof command, "env -u LD_PRELOAD build/coppice stat %d --json", (int)getpid());
     FILE *f = popen(command, "r");
     size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
     text[n] = 0;
     if (f) pclose(f);
+    return text;
+}
+/* The number of that name after `from`, a text of the JSON. */
+__attribute__((unused)) static double stat_number_after(const char *from, const char *field) {
+    char key[96];
+    const char *text = stat_json(), *start = strstr(text, from);
     snprintf(key, sizeof key, "\"%s\":", field);
-    const char *device = strstr(text, "\"device\""), *at = device ? strstr(device, key) : NULL;
-    if (!at) FAIL("no %s in the statistics: %.200s", field, text);
+    const char *at = start ? strstr(start, key) : NULL;
+    if (!at) FAIL("no %s after %s in the statistics: %.200s", field, from, text);
     return strtod(at + strlen(key), NULL);
 }
+__attribute__((unused)) static double stat_number(const char *field) { return stat_number_after("\"device\"", field); }
 
 /* Work that takes its time: the stream stands still until the gate opens. */
 struct gate { _Atomic bool open; };

@@ -205,6 +205,11 @@ START_TEST(json_parses_for_hostile_names_and_numbers) {
         for (int i = 0; i < COUNTER_CALLS; i++) random_bytes(made.call[i].name, COUNTER_CALL_NAME), counter_set(&made.call[i].calls, UINT64_MAX);
         random_bytes((char *)&made.host, sizeof made.host);
         random_bytes((char *)&made.late, sizeof made.late);
+        random_bytes((char *)made.site, sizeof made.site), counter_set(&made.sites_used, (uint64_t)round);
+        for (int i = 0; i < COUNTER_SITES; i++) {
+            struct site_counters *n = &made.site[i];
+            n->name[sizeof n->name - 1] = n->function[sizeof n->function - 1] = n->rule[sizeof n->rule - 1] = 0;
+        }
         fputs(dumped(STATS_JSON), f);
     }
     fclose(f);
@@ -224,6 +229,69 @@ START_TEST(text_stays_on_its_lines) {
 }
 END_TEST
 
+static struct site_counters *a_site(unsigned i, const char *name, uint64_t live) {
+    struct site_counters *n = &made.site[i];
+    strcpy(n->name, name);
+    counter_set(&n->in_use, 1), counter_set(&n->live_bytes, live), counter_set(&n->allocs, 7);
+    if (i >= counter_get(&made.sites_used)) counter_set(&made.sites_used, i + 1);
+    return n;
+}
+
+START_TEST(sites_are_shown_with_the_reason_of_their_type) {
+    struct site_counters *n = a_site(0, "libsmall.so+0x10", 100);
+    counter_set(&n->type, 1), counter_set(&n->reason, 4), counter_set(&n->observations, 32);
+    n = a_site(2, "liblarge.so+0x20", 5000);
+    counter_set(&n->type, 3), counter_set(&n->reason, 2), counter_set(&n->api, 5), counter_set(&n->kv, 1), strcpy(n->rule, "liblarge*=semantic+kv");
+    const char *json = dumped(STATS_JSON);
+    has("\"sites\":[{\"name\":\"liblarge.so+0x20\",\"api\":\"cudaMalloc\",\"least_bytes\":0,\"type\":\"semantic\",\"kv\":true,\"reason\":\"rule\","
+        "\"rule\":\"liblarge*=semantic+kv\",\"live_bytes\":5000,");
+    has("\"type\":\"episodic\",\"reason\":\"learned\",\"observations\":32,\"live_bytes\":100,");
+    has("\"sites_left_out\":0");
+    const char *text = dumped(STATS_TEXT);
+    ck_assert_ptr_nonnull(strstr(text, "liblarge.so+0x20 cudaMalloc: semantic kv live 4.8 KiB"));
+    ck_assert_ptr_nonnull(strstr(text, "by learned from 32 observations"));
+}
+END_TEST
+
+START_TEST(the_largest_sites_are_shown_and_the_others_counted) {
+    for (unsigned i = 0; i < 300; i++) a_site(i, "lib.so+0x1", 1000 + (i * 7919) % 300);
+    const char *json = dumped(STATS_JSON);
+    has("\"sites_left_out\":172");
+    has("\"live_bytes\":1299,");
+    has("\"live_bytes\":1172,");
+    has_not("\"live_bytes\":1171,");
+    ck_assert(strstr(json, ":1299,") < strstr(json, ":1298,"));
+}
+END_TEST
+
+START_TEST(frees_of_what_the_parent_allocated_do_not_show_as_live) {
+    a_site(0, "lib.so+0x1", (uint64_t)-4096);
+    const char *json = dumped(STATS_JSON);
+    has("\"reason\":\"default\",\"live_bytes\":0,");
+}
+END_TEST
+
+START_TEST(key_value_cache_has_its_own_line) {
+    struct device_counters *d = &made.device[0];
+    const uint64_t minute = 60000000000u;
+    counter_set(&d->in_use, 1), counter_set(&d->live_bytes, 1000);
+    const char *json = dumped(STATS_JSON);
+    has("\"kv_live_bytes\":0");
+    has_not("kv_share");
+    device_kv_changed(d, 300, 10 * minute);
+    device_kv_changed(d, 100, 10 * minute + 1);
+    ck_assert_int_eq(device_kv_growth(d, 10 * minute + 2), 400);
+    json = dumped(STATS_JSON);
+    has("\"kv_live_bytes\":400,\"kv_peak_live_bytes\":400,\"kv_allocs\":2");
+    has("\"kv_share\":0.4000,\"kv_growth_bytes\":400");
+    device_kv_changed(d, -100, 11 * minute + 5);
+    ck_assert_int_eq(device_kv_growth(d, 11 * minute + 6), 300); /* against ten minutes and the start */
+    ck_assert_int_eq(device_kv_growth(d, 12 * minute + 6), -100);
+    ck_assert_int_eq(device_kv_growth(d, 14 * minute), 0);
+    ck_assert_ptr_nonnull(strstr(dumped(STATS_TEXT), "kv cache live 300 B of live 30.0% peak 400 B allocs 2 "));
+}
+END_TEST
+
 START_TEST(the_worst_dump_fits) {
     memset(made.command, 1, sizeof made.command - 1);
     for (int i = 0; i < COUNTER_DEVICES; i++) {
@@ -232,6 +300,12 @@ START_TEST(the_worst_dump_fits) {
         made.device[i].name[sizeof made.device[i].name - 1] = 0;
     }
     for (int i = 0; i < COUNTER_CALLS; i++) memset(made.call[i].name, 1, COUNTER_CALL_NAME - 1), counter_set(&made.call[i].calls, UINT64_MAX);
+    memset(made.site, 1, sizeof made.site), counter_set(&made.sites_used, UINT64_MAX);
+    for (int i = 0; i < COUNTER_SITES; i++) {
+        struct site_counters *n = &made.site[i];
+        n->name[sizeof n->name - 1] = n->function[sizeof n->function - 1] = n->rule[sizeof n->rule - 1] = 0;
+        counter_set(&n->allocs, UINT64_MAX), counter_set(&n->live_bytes, i % 2 ? INT64_MAX : UINT64_MAX), counter_set(&n->bytes, UINT64_MAX);
+    }
     dumped(STATS_JSON);
     dumped(STATS_TEXT);
 }
@@ -545,7 +619,8 @@ SUITE("dump", begin, end,
       fixed_names_are_all_there, the_interner_is_in_it_once_it_was_asked, trees_of_membranes_are_in_it_once_they_are_made, what_cannot_be_known_is_absent,
       a_device_whose_sum_does_not_hold_is_found_in_debug_builds, a_live_process_tells_what_the_kernel_knows,
       percentiles_lie_in_the_bucket_of_their_rank, json_parses_for_hostile_names_and_numbers, text_stays_on_its_lines,
-      the_worst_dump_fits, the_list_of_triggers_is_read_exactly, signals_have_names_and_numbers, unset_is_the_signal_only,
+      the_worst_dump_fits, sites_are_shown_with_the_reason_of_their_type, the_largest_sites_are_shown_and_the_others_counted,
+      frees_of_what_the_parent_allocated_do_not_show_as_live, key_value_cache_has_its_own_line, the_list_of_triggers_is_read_exactly, signals_have_names_and_numbers, unset_is_the_signal_only,
       empty_is_nothing, a_wrong_trigger_or_signal_is_one_line_each, percent_p_is_the_process,
       a_relative_file_stays_where_the_program_started, a_reader_sees_a_whole_dump_always,
       a_link_is_replaced_and_its_target_left_alone, a_device_or_pipe_is_never_replaced, what_cannot_be_written_is_said_once,

@@ -1,6 +1,7 @@
 /* type_test.c: a thread's types nest, end where they began, and are its own. */
 #include "sites/type.h"
-#include <check.h>
+#include "stats/names.h"
+#include "suite.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +70,7 @@ END_TEST
 START_TEST(names_lead_to_types_and_back) {
     enum coppice_type type;
     for (unsigned i = 0; i < COPPICE_TYPES; i++) {
-        const char *name = type_name((enum coppice_type)i);
+        const char *name = type_name(i);
         ck_assert(type_named(name, strlen(name), &type) && type == i);
         ck_assert(!type_named(name, strlen(name) - 1, &type));
     }
@@ -84,20 +85,5 @@ START_TEST(what_is_no_type_is_untyped) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("type");
-    TCase *all = tcase_create("all");
-    tcase_add_test(all, the_innermost_type_holds);
-    tcase_add_test(all, untyped_suspends_an_outer_type);
-    tcase_add_test(all, any_depth_is_balanced);
-    tcase_add_test(all, a_pop_without_a_push_does_nothing);
-    tcase_add_test(all, a_type_is_its_threads_own);
-    tcase_add_test(all, names_lead_to_types_and_back);
-    tcase_add_test(all, what_is_no_type_is_untyped);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("type", NULL, NULL, the_innermost_type_holds, untyped_suspends_an_outer_type, any_depth_is_balanced, a_pop_without_a_push_does_nothing,
+      a_type_is_its_threads_own, names_lead_to_types_and_back, what_is_no_type_is_untyped)

@@ -10,7 +10,8 @@ A *proc* is one row of cudaTypedefs.h, PFN_<base>_v<version>[_ptsz|_ptds]: the a
     gen_driver.py OUTDIR PREPROCESSED SOURCE...
 
 PREPROCESSED is cuda.h, cudaProfiler.h and their Typedefs after the C preprocessor with __CUDA_API_VERSION_INTERNAL.
-Writes decl.h exports.c procs.inc names.inc errors.inc libcuda.map coverage.txt."""
+Writes decl.h exports.c procs.inc names.inc errors.inc libcuda.map libcuda-VERSION.map coverage.txt: an older driver is the same
+library with fewer exports."""
 import collections, io, os, re, sys
 
 # Declared in cuda.h but absent from cudaTypedefs.h: the version in which their documentation says they appeared.
@@ -19,6 +20,8 @@ LATE = {'cuCtxRecordEvent': 12050, 'cuCtxWaitEvent': 12050, 'cuGreenCtxGetId': 1
         'cuCoredumpGetAttribute': 12010, 'cuCoredumpSetAttribute': 12010,
         'cuCoredumpGetAttributeGlobal': 12010, 'cuCoredumpSetAttributeGlobal': 12010}
 LATE_DEFAULT = 12040   # the green-context family
+
+OLDER_DRIVERS = [12000]
 
 # May be called before cuInit.
 EARLY = {'cuInit', 'cuDriverGetVersion', 'cuGetProcAddress', 'cuGetErrorName', 'cuGetErrorString', 'cuGetExportTable'}
@@ -161,11 +164,16 @@ def main():
             if value not in seen:
                 seen.add(value)
                 f.write(f'ERR({name}, {value})\n')
-    with Output(f'{out}/libcuda.map') as f:
-        f.write('{\nglobal:\n')
-        for n in names:
-            f.write(f'  {n};\n')
-        f.write('  coppice_sim_control;\nlocal: *;\n};\n')
+    appeared = {}
+    for _, version, _, name in procs:
+        appeared[name] = min(version, appeared.get(name, version))
+    for path, limit in [('libcuda.map', None)] + [(f'libcuda-{version}.map', version) for version in OLDER_DRIVERS]:
+        with Output(f'{out}/{path}') as f:
+            f.write('{\nglobal:\n')
+            for n in names:
+                if limit is None or appeared.get(n, 0) <= limit:
+                    f.write(f'  {n};\n')
+            f.write('  coppice_sim_control;\nlocal: *;\n};\n')
     with Output(f'{out}/coverage.txt') as f:
         yes = [n for n in names if impl(n)]
         no = [n for n in names if not impl(n)]

@@ -12,12 +12,13 @@ static const struct proc { const char *base; int version; bool per_thread; void 
 
 static void *proc_find(const char *name, int version, bool per_thread, CUdriverProcAddressQueryResult *status) {
     const struct proc *best = NULL;
+    version = MIN(version, sim_driver_version);
     *status = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
     for (size_t i = 0; i < COUNT_OF(procs); i++) {
         const struct proc *p = &procs[i];
         if ((p->per_thread && !per_thread) || strcmp(p->base, name) != 0) continue;
         if (p->version > version) {
-            if (!best) *status = CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT;
+            if (!best && p->version <= sim_driver_version) *status = CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT;
             continue;
         }
         bool better = !best || (p->per_thread == best->per_thread ? p->version > best->version : p->per_thread);
@@ -62,7 +63,7 @@ CUresult DRV(cuGetExportTable)(const void **table, const CUuuid *id) {
 
 CUresult DRV(cuDriverGetVersion)(int *version) {
     if (!version) return CUDA_ERROR_INVALID_VALUE;
-    *version = SIM_DRIVER_VERSION;
+    *version = sim_driver_version;
     return CUDA_SUCCESS;
 }
 

@@ -29,7 +29,8 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define ALIGN_UP(n, to) (((n) + (to) - 1) / (to) * (to))
 
-enum { SIM_DRIVER_VERSION = 13000, MAX_DEVICES = 8 };
+enum { MAX_DEVICES = 8 };
+extern const int sim_driver_version;     /* version.c: the library is linked once for each version that it can pretend to be */
 #define PAGE ((size_t)2 << 20)          /* granularity of physical memory */
 #define GRAIN ((size_t)512)             /* granularity of small allocations */
 

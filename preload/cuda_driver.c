@@ -18,17 +18,17 @@
 
 enum hook_id {
 #define ACTED_HOOK(name) HOOK_##name,
-#define PASS_HOOK(kind, name, params, args, bytes) HOOK_##name,
+#define PASS_HOOK(kind, name, params, args, bytes, stream) HOOK_##name,
 #define KNOWN_NAME(name)
 #include "cuda_hooks.inc"
     HOOK_COUNT
 };
-enum hook_kind { ACTED, ALLOC, SIZED, WORK };
+enum hook_kind { ACTED, ALLOC, SIZED, WORK, WAIT };
 static const struct hook_row { const char *name; void *hook; enum hook_kind kind; } hook_rows[HOOK_COUNT] = {
 #undef ACTED_HOOK
 #undef PASS_HOOK
 #define ACTED_HOOK(name) { #name, (void *)name, ACTED },
-#define PASS_HOOK(kind, name, params, args, bytes) { #name, (void *)name, kind },
+#define PASS_HOOK(kind, name, params, args, bytes, stream) { #name, (void *)name, kind },
 #include "cuda_hooks.inc"
 };
 /* Every name of the header, without ABI suffixes, sorted. */
@@ -37,7 +37,7 @@ static const char *const known_names[] = {
 #undef PASS_HOOK
 #undef KNOWN_NAME
 #define ACTED_HOOK(name)
-#define PASS_HOOK(kind, name, params, args, bytes)
+#define PASS_HOOK(kind, name, params, args, bytes, stream)
 #define KNOWN_NAME(name) name,
 #include "cuda_hooks.inc"
 };
@@ -133,19 +133,20 @@ static __attribute__((constructor)) void watch_fork(void) { pthread_atfork(NULL,
 #undef KNOWN_NAME
 #define ACTED_HOOK(name)
 #define KNOWN_NAME(name)
-#define PASS_HOOK(kind, name, params, args, bytes) \
+#define PASS_HOOK(kind, name, params, args, bytes, stream) \
     EXPORT CUresult name params { \
         __typeof__(&name) real = REAL(name); \
         struct room room = { 0 }; \
         CUresult answer; \
         if (!IN_FORCE()) return real args; \
-        if (kind != WORK) counter_add(hook_calls[HOOK_##name], 1); \
+        if (kind == ALLOC || kind == SIZED) counter_add(hook_calls[HOOK_##name], 1); \
         if (kind == SIZED && !room_is_left(bytes)) return CUDA_ERROR_OUT_OF_MEMORY; \
         do { \
             answer = real args; \
-            if (kind == WORK) work_submitted(); \
+            if (kind == WORK) stream_worked(stream); \
         } while (room_made(&room, answer)); \
         if (unlikely(room.links > 0)) room_settled(&room, answer); \
+        if (unlikely(answer != CUDA_SUCCESS)) context_faulted(answer); \
         return answer; \
     }
 #include "cuda_hooks.inc"
@@ -330,6 +331,19 @@ PRIMARY_HOOK(cuDevicePrimaryCtxReset_v2)
 PRIMARY_HOOK(cuDevicePrimaryCtxRelease)
 PRIMARY_HOOK(cuDevicePrimaryCtxRelease_v2)
 #undef device_primary_has_ended
+
+/* --- streams that end: on drivers without an event for a whole context they leave one of their own behind */
+#define DESTROY_STREAM_HOOK(name) \
+    EXPORT CUresult name(CUstream stream) { \
+        __typeof__(&name) real = REAL(name); \
+        if (!IN_FORCE()) return real(stream); \
+        fence_stream_ending(stream); \
+        CUresult answer = real(stream); \
+        if (answer == CUDA_SUCCESS) fence_stream_ended(stream); \
+        return answer; \
+    }
+DESTROY_STREAM_HOOK(cuStreamDestroy)
+DESTROY_STREAM_HOOK(cuStreamDestroy_v2)
 
 /* --- order: what waits for a whole context, and captures */
 EXPORT CUresult cuCtxSynchronize(void) {

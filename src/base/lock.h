@@ -16,6 +16,7 @@ enum lock_rank {
     RANK_DRIVER,    /* device: resolving the real functions, context list */
     RANK_CONTEXT,   /* device: one context's slow paths */
     RANK_FENCE,     /* device: one context's epochs */
+    RANK_STREAMS,   /* device: the table of known streams */
     RANK_SHARD,     /* device: one shard of a context's cache */
     RANK_BLOCKS,    /* device: inserting into the table of blocks */
     RANK_INTERN,    /* intern: whoever adds to the table or takes from it */

@@ -14,6 +14,20 @@ bool capture_keep_out(void) {
 
 void capture_let_in(void) { lock_release(&capture_lock); }
 
+static _Thread_local CUstreamCaptureMode program_mode; /* the thread's own, while ours is in force */
+bool capture_relax(void) {
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+    bool changed = driver.cuThreadExchangeStreamCaptureMode(&mode) == CUDA_SUCCESS;
+    if (changed) program_mode = mode;
+    return changed;
+}
+
+void capture_unrelax(bool relaxed) {
+    CUstreamCaptureMode mode = program_mode;
+    /* once more if need be: the thread's mode must be the program's own again */
+    if (relaxed && driver.cuThreadExchangeStreamCaptureMode(&mode) != CUDA_SUCCESS) mode = program_mode, driver.cuThreadExchangeStreamCaptureMode(&mode);
+}
+
 void capture_before_begin(void) {
     lock_take(&capture_lock);
     atomic_fetch_add(&capture_count, 1);

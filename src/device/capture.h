@@ -15,6 +15,9 @@ static inline bool capture_active(void) { return atomic_load_explicit(&capture_c
 /* Keeps captures from beginning; false (and nothing held) when one is active. */
 bool capture_keep_out(void);
 void capture_let_in(void);
+/* Around calls of ours that disturb no capture though the driver might think so: false when the mode could not be changed. */
+bool capture_relax(void);
+void capture_unrelax(bool relaxed);
 /* Around the real begin call: before, then after with its result. */
 void capture_before_begin(void);
 void capture_after_begin(bool begun);

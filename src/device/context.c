@@ -32,18 +32,29 @@ static uint64_t limit_of(uint64_t capacity) {
     return given != SIZE_AUTO ? given : tenth > least ? tenth : least;
 }
 
-/* Asks the driver which device the context is on. */
-static void learn(struct context *c) {
+bool context_enter(const struct context *c) {
+    return thread_device.current == c || driver.cuCtxPushCurrent_v2(c->handle) == CUDA_SUCCESS;
+}
+
+void context_leave(const struct context *c) {
     CUcontext popped;
+    if (thread_device.current == c) return;
+    /* once more if need be: the program's stack of contexts must be as it was */
+    if (driver.cuCtxPopCurrent_v2(&popped) != CUDA_SUCCESS) driver.cuCtxPopCurrent_v2(&popped);
+}
+
+/* Asks the driver which device the context is on. False: it does not say, and the context cannot be served yet. */
+static bool learn(struct context *c) {
     size_t bytes = 0;
     CUuuid uuid = { 0 };
     uint64_t words[2];
     struct device_counters *d = c->counters;
-    if (driver.cuCtxPushCurrent_v2(c->handle) == CUDA_SUCCESS) {
-        driver.cuCtxGetDevice(&c->ordinal);
-        driver.cuCtxPopCurrent_v2(&popped);
-    }
-    if (driver.cuDeviceTotalMem_v2) driver.cuDeviceTotalMem_v2(&bytes, c->ordinal);
+    CUcontext popped;
+    if (driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return false;
+    CUresult answer = driver.cuCtxGetDevice(&c->ordinal);
+    if (driver.cuCtxPopCurrent_v2(&popped) != CUDA_SUCCESS) driver.cuCtxPopCurrent_v2(&popped);
+    if (answer != CUDA_SUCCESS) return false;
+    if (driver.cuDeviceTotalMem_v2 && driver.cuDeviceTotalMem_v2(&bytes, c->ordinal) != CUDA_SUCCESS) return false;
     if (driver.cuDeviceGetUuid_v2) driver.cuDeviceGetUuid_v2(&uuid, c->ordinal);
     memcpy(words, uuid.bytes, sizeof words);
     counter_set(&d->uuid_high, be64toh(words[0])), counter_set(&d->uuid_low, be64toh(words[1]));
@@ -55,6 +66,7 @@ static void learn(struct context *c) {
     counter_set(&d->capacity, bytes);
     counter_set(&d->in_use, 1);
     trace_context(c->index, c->ordinal, bytes);
+    return true;
 }
 
 /* How many blocks of a context are live, by size class: the demand model asks, every five seconds. */
@@ -77,7 +89,10 @@ static struct context *make(CUcontext handle) {
     c->handle = handle, c->index = index, c->counters = &counters->device[index];
     c->demand.count = count_live;
     for (unsigned i = 0; i < SHARDS; i++) shard_init(&c->shard[i]);
-    learn(c);
+    if (!learn(c)) {
+        sys_unmap(c, sizeof *c);
+        return NULL;
+    }
     atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);
     __atomic_store_n(&contexts[index], c, __ATOMIC_RELEASE);
     return c;
@@ -92,8 +107,8 @@ struct context *context_of(CUcontext handle) {
         c = make(handle);
     } else if (atomic_load(&c->gate) & GATE_CLOSED) { /* a new context at an old one's address */
         c->created = false;
-        learn(c);
-        atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);
+        if (atomic_load(&c->gate) & GATE_ENDING || !learn(c)) c = NULL;
+        else atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);
     }
     lock_release(&contexts_lock);
     return c;
@@ -113,18 +128,31 @@ void context_set_current(CUcontext handle) { thread_device.current = handle ? co
 struct context *context_close(CUcontext handle) {
     struct context *c = find(handle);
     if (!c) return NULL;
-    atomic_fetch_or(&c->gate, GATE_CLOSED);
+    atomic_fetch_or(&c->gate, GATE_CLOSED | GATE_ENDING);
     if (thread_device.current == c) thread_device.current = NULL;
-    fence_forget(c);
-    fill_forget(c);
+    fence_meet(); /* whoever asked about its events has finished */
     return c;
 }
 
-void context_reopen(struct context *c) { atomic_fetch_and(&c->gate, ~(uint32_t)GATE_CLOSED); }
+void context_ended(struct context *c) {
+    fence_forget(c);
+    fill_forget(c);
+    atomic_fetch_and(&c->gate, ~(uint32_t)GATE_ENDING);
+}
+
+void context_reopen(struct context *c) { atomic_fetch_and(&c->gate, ~(uint32_t)(GATE_CLOSED | GATE_ENDING)); }
 void context_limit_changed(struct context *c) {
     c->pool_max = limit_of(c->capacity);
     if (c->pool_max == 0) atomic_fetch_or(&c->gate, GATE_OFF);
     else if (!(atomic_load(&c->gate) & GATE_CLOSED)) atomic_fetch_and(&c->gate, ~(uint32_t)GATE_OFF);
+}
+void context_noticed(struct context *c, CUresult answer) {
+    if (unlikely(driver_error_lasts(answer))) context_poison(c);
+}
+void context_faulted(CUresult answer) {
+    if (likely(!driver_error_is_sticky(answer))) return;
+    struct context *c = context_current();
+    if (c) context_poison(c);
 }
 void context_poison(struct context *c) { atomic_fetch_or(&c->gate, GATE_POISONED); }
 

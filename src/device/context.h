@@ -21,6 +21,7 @@ enum gate {
     GATE_CLOSED = 1,   /* destroyed, reset, or about to be */
     GATE_POISONED = 2, /* a sticky error: the driver answers everything from now on */
     GATE_OFF = 4,      /* POOL_MAX=0, or the process switched off */
+    GATE_ENDING = 8,   /* beside CLOSED: being destroyed or reset, and it may yet live on */
 };
 
 struct context {
@@ -59,12 +60,21 @@ struct context *context_of(CUcontext handle);
 /* The thread's current context was changed to something that is not known here. */
 static inline void context_forget_current(void) { thread_device.current = NULL; }
 void context_set_current(CUcontext handle);
+/* Around calls of ours that need the context current, whatever the program has: false, and nothing to leave, when it cannot be. */
+bool context_enter(const struct context *c);
+void context_leave(const struct context *c);
 
 /* Before the context is destroyed or reset: no hit, no event. Returns the context or NULL when it is not one of ours. */
 struct context *context_close(CUcontext handle);
+/* It has ended: its events and streams are forgotten. */
+void context_ended(struct context *c);
 /* It lives on after all (the call failed, or others hold the primary context). */
 void context_reopen(struct context *c);
 void context_poison(struct context *c);
+/* The driver answered so in this context: after an error that lasts nothing is cached there any more. */
+void context_noticed(struct context *c, CUresult answer);
+/* The same of a call that the program made in its current context. */
+void context_faulted(CUresult answer);
 /* POOL_MAX is another one now. */
 void context_limit_changed(struct context *c);
 /* A context that cuCtxCreate made: the reset of its device's primary context leaves it alone. */

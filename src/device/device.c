@@ -22,6 +22,7 @@ static CUresult ask_driver(struct context *c, CUdeviceptr *address, size_t size)
     do answer = driver.cuMemAlloc_v2(address, size);
     while (room_made_for(&room, answer, size));
     if (unlikely(room.links > 0)) room_settled(&room, answer);
+    if (unlikely(answer != CUDA_SUCCESS)) context_faulted(answer);
     return answer;
 }
 
@@ -85,6 +86,7 @@ static CUresult free_through(CUdeviceptr address, CUresult (*call)(CUdeviceptr, 
     } else if (answer == CUDA_SUCCESS) {
         pool_disown_done(b);
     } else {
+        context_faulted(answer);
         pool_disown_failed(b);
     }
     if (before && owner && address) note_free(owner, address, before, answer, b != NULL);
@@ -138,16 +140,22 @@ void device_correct_range(size_t *size, CUdeviceptr address) {
     if (asked) *size = asked;
 }
 
+/* By our own table: the driver need not be asked, and cannot fail. */
+struct inside { CUdeviceptr address, base; };
+static void look_inside(struct block *b, void *with) {
+    struct inside *in = with;
+    if (in->address - b->address < b->size) in->base = b->address;
+}
+
 void device_exported(CUdeviceptr address) {
-    CUdeviceptr base = 0;
-    if (block_find(address)) base = address;
-    else if (!driver.cuMemGetAddressRange_v2 || driver.cuMemGetAddressRange_v2(&base, NULL, address) != CUDA_SUCCESS) return;
-    pool_taint(base);
+    struct inside in = { address, address };
+    if (!block_find(address)) block_each(look_inside, &in);
+    pool_taint(in.base);
 }
 
 void device_context_ended(struct context *c, bool ended) {
     if (!c) return;
-    if (ended) pool_drop_context(c);
+    if (ended) pool_drop_context(c), context_ended(c);
     else context_reopen(c);
 }
 
@@ -159,14 +167,18 @@ void device_primary_ended(CUdevice device, bool ended) {
     for (struct context *c = NULL; (c = context_next_primary(device, c));) device_context_ended(c, ended);
 }
 
+/* When the driver does not say: not any more. Then blocks leave the books that may live on, and nothing dead is handed out. */
 bool device_primary_is_active(CUdevice device) {
     unsigned flags;
-    int active = 1;
-    return !driver.cuDevicePrimaryCtxGetState || driver.cuDevicePrimaryCtxGetState(device, &flags, &active) != CUDA_SUCCESS || active;
+    int active = 0;
+    if (!driver.cuDevicePrimaryCtxGetState) return false;
+    if (driver.cuDevicePrimaryCtxGetState(device, &flags, &active) == CUDA_SUCCESS) return active;
+    return driver.cuDevicePrimaryCtxGetState(device, &flags, &active) == CUDA_SUCCESS && active;
 }
 
 void device_note_synchronize(CUresult answer) {
     struct context *c = context_known();
+    context_faulted(answer);
     if (trace_wanted() && c && answer == CUDA_SUCCESS) trace_event(TRACE_SYNC, .context = c->index);
 }
 

@@ -17,3 +17,20 @@ void driver_fill(void *(*find)(const char *name)) {
                   driver.cuCtxSynchronize && driver.cuThreadExchangeStreamCaptureMode;
     atomic_store_explicit(&ready, enough, memory_order_release);
 }
+
+/* The header says of each: "any further CUDA work will return the same error". */
+bool driver_error_is_sticky(CUresult answer) {
+    switch ((int)answer) {
+    case CUDA_ERROR_ECC_UNCORRECTABLE: case CUDA_ERROR_NVLINK_UNCORRECTABLE: case CUDA_ERROR_CONTAINED:
+    case CUDA_ERROR_ILLEGAL_ADDRESS: case CUDA_ERROR_LAUNCH_TIMEOUT: case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR: case CUDA_ERROR_ILLEGAL_INSTRUCTION: case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE: case CUDA_ERROR_INVALID_PC: case CUDA_ERROR_LAUNCH_FAILED:
+    case CUDA_ERROR_EXTERNAL_DEVICE: case CUDA_ERROR_UNKNOWN: return true;
+    default: return false;
+    }
+}
+
+bool driver_error_lasts(CUresult answer) {
+    return driver_error_is_sticky(answer) || answer == CUDA_ERROR_DEINITIALIZED || answer == CUDA_ERROR_INVALID_CONTEXT ||
+           answer == CUDA_ERROR_CONTEXT_IS_DESTROYED || answer == CUDA_ERROR_INVALID_HANDLE;
+}

@@ -11,8 +11,8 @@
 #define DRIVER_CALLS(X) \
     X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemGetInfo_v2) X(cuMemAllocPitch_v2) X(cuMemGetAddressRange_v2) X(cuMemsetD8Async) \
     X(cuCtxGetCurrent) X(cuCtxSetCurrent) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) X(cuCtxGetDevice) X(cuCtxSynchronize) \
-    X(cuCtxRecordEvent) X(cuEventCreate) X(cuEventQuery) X(cuEventDestroy_v2) \
-    X(cuStreamIsCapturing) X(cuStreamCreate) X(cuStreamSynchronize) X(cuThreadExchangeStreamCaptureMode) \
+    X(cuCtxRecordEvent) X(cuEventCreate) X(cuEventRecord) X(cuEventQuery) X(cuEventDestroy_v2) \
+    X(cuStreamGetCtx) X(cuStreamIsCapturing) X(cuStreamCreate) X(cuStreamSynchronize) X(cuThreadExchangeStreamCaptureMode) \
     X(cuDeviceGetName) X(cuDeviceGetUuid_v2) X(cuDeviceTotalMem_v2) X(cuDevicePrimaryCtxGetState) \
     X(cuDeviceGetDefaultMemPool) X(cuMemPoolTrimTo) X(cuDeviceGraphMemTrim)
 
@@ -27,4 +27,8 @@ extern struct driver driver;
 bool driver_ready(void);
 /* Fills the table; `find` returns the real function of that exported name, or NULL. Call once, under the caller's lock. */
 void driver_fill(void *(*find)(const char *name));
+/* Does the driver answer everything in that context so from now on, because a kernel or the device failed? */
+bool driver_error_is_sticky(CUresult answer);
+/* The same of a call of our own, for which a dead context or handle is no mistake of the program's. */
+bool driver_error_lasts(CUresult answer);
 #endif

@@ -8,11 +8,11 @@
 #include <errno.h>
 #include <time.h>
 
-enum { OUTSTANDING = 32, SPARE_EVENTS = 64 };
+enum { OUTSTANDING = 32 };
 
 struct epoch {
     uint64_t number;
-    CUevent event[CONTEXTS]; /* NULL: nothing to wait for in that context */
+    struct fence_event *events; /* those that have not passed */
 };
 
 struct fence_clock fence_clock = { 1, 0 };
@@ -21,45 +21,12 @@ static struct lock fence_lock = LOCK_INIT(RANK_FENCE);
 /* all below under fence_lock: a ring of closed epochs that have not passed, oldest first */
 static struct epoch ring[OUTSTANDING];
 static uint64_t first, count;
-static struct { CUevent event[SPARE_EVENTS]; unsigned count; } spares[CONTEXTS];
+static struct fence_event *strays; /* of streams that are gone: the next epoch's */
 
 uint64_t fence_tag(void) {
     bool covered = work_is_covered(); /* read before `open`: an epoch that closes in between is only a later one */
     uint64_t open = atomic_load(&fence_clock.open);
     return covered ? open - 1 : open;
-}
-
-static CUevent take_event(struct context *c) {
-    if (spares[c->index].count > 0) return spares[c->index].event[--spares[c->index].count];
-    CUevent event = NULL;
-    CUcontext popped;
-    if (driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return NULL;
-    if (driver.cuEventCreate(&event, CU_EVENT_DISABLE_TIMING) != CUDA_SUCCESS) event = NULL;
-    driver.cuCtxPopCurrent_v2(&popped);
-    return event;
-}
-
-static void put_event(struct context *c, CUevent event) {
-    if (spares[c->index].count < SPARE_EVENTS) spares[c->index].event[spares[c->index].count++] = event;
-    else if (driver.cuEventDestroy_v2) driver.cuEventDestroy_v2(event);
-}
-
-/* Makes `event` cover all work of the context; without events that can, waits for the work instead (*event = NULL). */
-static bool cover(struct context *c, CUevent *event) {
-    *event = NULL;
-    if (!driver.cuCtxRecordEvent) {
-        CUcontext popped;
-        if (driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return false;
-        CUresult waited = driver.cuCtxSynchronize();
-        driver.cuCtxPopCurrent_v2(&popped);
-        return waited == CUDA_SUCCESS;
-    }
-    CUevent taken = take_event(c);
-    if (!taken) return false;
-    CUresult recorded = driver.cuCtxRecordEvent(c->handle, taken);
-    if (recorded == CUDA_SUCCESS) *event = taken;
-    else put_event(c, taken);
-    return recorded == CUDA_SUCCESS;
 }
 
 static void pass(uint64_t epoch) {
@@ -68,45 +35,72 @@ static void pass(uint64_t epoch) {
     invariant(atomic_load(&fence_clock.passed) < atomic_load(&fence_clock.open));
 }
 
-/* Polls outstanding epochs, oldest first; a context whose events report an error caches no more. */
-static void poll_ring(void) {
-    while (count > 0) {
-        struct epoch *oldest = &ring[first % OUTSTANDING];
-        for (unsigned i = 0; i < CONTEXTS; i++) {
-            struct context *c = contexts[i];
-            if (!oldest->event[i] || !c) continue;
-            CUresult answer = driver.cuEventQuery(oldest->event[i]);
-            if (answer == CUDA_ERROR_NOT_READY) return;
-            if (answer != CUDA_SUCCESS) context_poison(c);
-            put_event(c, oldest->event[i]);
-            oldest->event[i] = NULL;
-        }
-        pass(oldest->number);
-        first++, count--;
+/* The events of one epoch, as far as they have passed. True: all have. */
+static bool poll_epoch(struct epoch *e) {
+    while (e->events) {
+        if (event_ask(e->events) == EVENT_WAITING) return false;
+        struct fence_event *passed = e->events;
+        e->events = passed->next;
+        event_put(passed);
     }
+    return true;
+}
+
+static void poll_ring(void) {
+    while (count > 0 && poll_epoch(&ring[first % OUTSTANDING])) pass(ring[first++ % OUTSTANDING].number), count--;
+}
+
+/* Makes events cover all work of the context. */
+static bool cover(struct context *c, struct fence_event **events) {
+    if (!driver.cuCtxRecordEvent) return streams_cover(c, events);
+    struct fence_event *e = event_of_context(c);
+    if (e) e->next = *events, *events = e;
+    return e;
+}
+
+/* A context that is just ending may live on: no epoch can do without its work, nor ask for it. */
+static bool any_ending(void) {
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if (atomic_load(&contexts[i]->gate) & GATE_ENDING) return true;
+    return false;
+}
+
+static void count_fences(const struct fence_event *events) {
+    uint32_t seen = 0;
+    for (const struct fence_event *e = events; e; e = e->next) {
+        if (!(seen >> e->context->index & 1)) counter_add(&e->context->counters->fences, 1);
+        seen |= 1u << e->context->index;
+    }
+}
+
+static void join(struct fence_event **list, struct fence_event *more) {
+    while (*list) list = &(*list)->next;
+    *list = more;
 }
 
 static bool close_locked(void) {
     if (count == OUTSTANDING) poll_ring();
-    if (count == OUTSTANDING) return false;
+    if (count == OUTSTANDING || fence_must_wait() || any_ending()) return false;
     struct epoch *e = &ring[(first + count) % OUTSTANDING];
     *e = (struct epoch){ .number = atomic_load_explicit(&fence_clock.open, memory_order_relaxed) };
     /* The order is the proof: frees that read the old number happened before the events; then the flag; then the events. */
     atomic_store(&fence_clock.open, e->number + 1);
     work_cover();
     bool covered = true;
-    for (unsigned i = 0; i < CONTEXTS && covered; i++)
-        if (contexts[i] && context_has_work(contexts[i])) covered = cover(contexts[i], &e->event[i]);
-    if (!covered) {
+    for (unsigned i = 0; i < CONTEXTS && contexts[i] && covered; i++)
+        if (context_has_work(contexts[i])) covered = cover(contexts[i], &e->events);
+    /* a submission through an unknown door, or a context that began to end, meanwhile */
+    if (!covered || fence_must_wait() || any_ending()) {
         /* No event stands for this epoch; a later one will. Work counts as uncovered again. */
+        streams_uncover();
         work_submitted();
-        for (unsigned i = 0; i < CONTEXTS; i++)
-            if (e->event[i]) put_event(contexts[i], e->event[i]);
+        event_put_all(e->events);
         return false;
     }
+    join(&e->events, strays);
+    strays = NULL;
+    count_fences(e->events);
     count++;
-    for (unsigned i = 0; i < CONTEXTS; i++)
-        if (contexts[i]) counter_add(&contexts[i]->counters->fences, e->event[i] != NULL);
     return true;
 }
 
@@ -143,39 +137,97 @@ bool fence_wait(uint64_t epoch, uint64_t limit_ns) {
     return true;
 }
 
-uint64_t fence_before_synchronize(void) {
-    if (context_count() != 1) return 0; /* the call waits for one context; an epoch covers all */
+/* Opens the next epoch. The number of the one before: whoever waits for all work from here on may pass it. 0: some context
+ * that lives is left out. */
+static uint64_t open_next(void) {
     lock_take(&fence_lock);
-    uint64_t ticket = atomic_load_explicit(&fence_clock.open, memory_order_relaxed);
-    atomic_store(&fence_clock.open, ticket + 1);
-    work_cover();
+    uint64_t ticket = any_ending() ? 0 : atomic_load_explicit(&fence_clock.open, memory_order_relaxed);
+    if (ticket) {
+        atomic_store(&fence_clock.open, ticket + 1);
+        work_cover();
+    }
     lock_release(&fence_lock);
     return ticket;
 }
 
+/* All work from before the ticket has finished: its epoch and those before it need no events any more. */
+static void pass_ticket(uint64_t ticket) {
+    lock_take(&fence_lock);
+    pass(ticket);
+    while (count > 0 && ring[first % OUTSTANDING].number <= ticket) event_put_all(ring[first++ % OUTSTANDING].events), count--;
+    lock_release(&fence_lock);
+}
+
+static void miss_ticket(void) {
+    streams_uncover();
+    work_submitted();
+}
+
+uint64_t fence_before_synchronize(void) {
+    return context_count() == 1 ? open_next() : 0; /* the call waits for one context; an epoch covers all */
+}
+
 void fence_after_synchronize(uint64_t ticket, bool succeeded) {
     if (ticket == 0) return;
-    if (!succeeded || context_count() != 1) {
-        work_submitted();
+    if (succeeded && context_count() == 1) pass_ticket(ticket);
+    else miss_ticket();
+}
+
+static bool synchronize(struct context *c) {
+    if (!context_enter(c)) return false;
+    CUresult waited = driver.cuCtxSynchronize();
+    context_leave(c);
+    context_noticed(c, waited);
+    return waited == CUDA_SUCCESS;
+}
+
+void fence_drain(struct context *only) {
+    uint64_t lost = streams_lost();
+    unsigned before = context_count();
+    uint64_t ticket = !only || before == 1 ? open_next() : 0;
+    bool all = true;
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if ((!only || contexts[i] == only) && context_has_work(contexts[i])) all &= synchronize(contexts[i]);
+    if (ticket == 0) return;
+    if (all && context_count() == before) {
+        streams_drained(lost);
+        pass_ticket(ticket);
+    } else {
+        miss_ticket();
+    }
+}
+
+void fence_stream_ending(CUstream stream) {
+    if (likely(driver.cuCtxRecordEvent)) return;
+    if (!capture_keep_out()) {
+        if (stream_to_record(stream)) stream_lost();
         return;
     }
     lock_take(&fence_lock);
-    pass(ticket);
-    /* epochs closed before the ticket need no events any more */
-    while (count > 0 && ring[first % OUTSTANDING].number <= ticket) {
-        struct epoch *e = &ring[first % OUTSTANDING];
-        for (unsigned i = 0; i < CONTEXTS; i++)
-            if (e->event[i] && contexts[i]) put_event(contexts[i], e->event[i]);
-        first++, count--;
-    }
+    struct context *c = stream_to_record(stream);
+    struct fence_event *e = c && context_has_work(c) ? event_of_stream(c, stream) : NULL;
+    if (e) e->next = strays, strays = e;
+    else if (c) stream_lost();
+    lock_release(&fence_lock);
+    capture_let_in();
+}
+
+void fence_stream_ended(CUstream stream) {
+    if (!driver.cuCtxRecordEvent) stream_forget(stream);
+}
+
+void fence_meet(void) {
+    lock_take(&fence_lock);
     lock_release(&fence_lock);
 }
 
 void fence_forget(struct context *c) {
     lock_take(&fence_lock);
-    for (uint64_t i = 0; i < count; i++) ring[(first + i) % OUTSTANDING].event[c->index] = NULL;
-    spares[c->index].count = 0;
+    for (uint64_t i = 0; i < count; i++) event_forget(&ring[(first + i) % OUTSTANDING].events, c);
+    event_forget(&strays, c);
+    event_forget_spares(c);
+    streams_forget(c);
     lock_release(&fence_lock);
 }
 
-void fence_fork_child(void) { lock_reset(&fence_lock); }
+void fence_fork_child(void) { lock_reset(&fence_lock), streams_fork_child(); }

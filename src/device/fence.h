@@ -8,13 +8,15 @@
  *
  * A hit never calls CUDA: it compares two numbers. Closing and polling happen on misses of the ready lists and now and
  * then on frees, never while any stream of the process captures (capture.h): they would invalidate the capture.
- * Drivers without cuCtxRecordEvent (before 12.5) have no event that covers a context: there a free waits for the
- * context's work, as the driver's own free does.
+ * Drivers without cuCtxRecordEvent (before 12.5) have no event that covers a context: there an epoch is closed by an event
+ * in each stream that had work (stream.h), and a stream about to be destroyed leaves its event behind. Where even that cannot
+ * cover everything, a free waits for the work, as the driver's own free does.
  *
  *     closed < open;  passed <= closed;  the events of epoch e cover every submission that returned before `open` passed e */
 #ifndef COPPICE_DEVICE_FENCE_H
 #define COPPICE_DEVICE_FENCE_H
 #include "device/context.h"
+#include "device/stream.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,10 +33,19 @@ bool fence_close(void);
 bool fence_poll(uint64_t epoch);
 /* The same, for at most `limit_ns`: gives the device time to finish. */
 bool fence_wait(uint64_t epoch, uint64_t limit_ns);
+/* Is there work that no event can cover? Then a free has to drain. */
+static inline bool fence_must_wait(void) { return unlikely(!driver.cuCtxRecordEvent) && !streams_are_known(); }
+/* Waits for the work of one context (NULL: of all), holding nothing; passes the open epoch if that was all work there is. */
+void fence_drain(struct context *only);
+/* Before a stream is destroyed, and after it was. */
+void fence_stream_ending(CUstream stream);
+void fence_stream_ended(CUstream stream);
 /* Around the program's own cuCtxSynchronize: before returns a ticket, after passes its epoch if the call succeeded. */
 uint64_t fence_before_synchronize(void);
 void fence_after_synchronize(uint64_t ticket, bool succeeded);
-/* The context is gone or about to go: forget its events. */
+/* The context is gone: forget its events and streams. */
 void fence_forget(struct context *c);
+/* Returns when nobody is inside the fence: gates that were closed before are seen from then on. */
+void fence_meet(void);
 void fence_fork_child(void);
 #endif

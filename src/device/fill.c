@@ -1,6 +1,7 @@
 /* fill.c: fills in a stream of our own; see fill.h. */
 #include "device/fill.h"
 #include "base/lock.h"
+#include "device/capture.h"
 
 static struct lock fill_lock = LOCK_INIT(RANK_CONTEXT);
 static CUstream streams[CONTEXTS]; /* under fill_lock */
@@ -20,17 +21,13 @@ static CUresult fill_in(CUstream stream, uint64_t address, unsigned char value, 
 }
 
 bool fill_bytes(struct context *c, uint64_t address, unsigned char value, uint64_t size) {
-    CUcontext popped;
-    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-    bool foreign = thread_device.current != c;
-    if (!driver.cuMemsetD8Async || !driver.cuStreamSynchronize || !driver.cuStreamCreate) return false;
-    if (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return false;
-    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    if (!driver.cuMemsetD8Async || !driver.cuStreamSynchronize || !driver.cuStreamCreate || !context_enter(c)) return false;
+    bool relaxed = capture_relax();
     CUstream stream = stream_of(c);
     CUresult answer = stream ? fill_in(stream, address, value, size) : CUDA_ERROR_OUT_OF_MEMORY;
-    driver.cuThreadExchangeStreamCaptureMode(&mode);
-    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
-    if (stream && answer != CUDA_SUCCESS) context_poison(c);
+    capture_unrelax(relaxed);
+    context_leave(c);
+    context_noticed(c, answer);
     return answer == CUDA_SUCCESS;
 }
 

@@ -10,9 +10,9 @@
 /* Every floating-point format reads it as NaN, integers as -1, and no pointer of it is valid. */
 enum { POISON_BYTE = 0xff };
 
-/* False when the driver cannot; a context whose fill reports an error caches no more. */
+/* False when the driver cannot: then the bytes are what they were, or part of them. */
 bool fill_bytes(struct context *c, uint64_t address, unsigned char value, uint64_t size);
-/* The context is gone or about to go, and its stream with it. */
+/* The context is gone, and its stream with it. */
 void fill_forget(struct context *c);
 void fill_fork_child(void);
 #endif

@@ -118,10 +118,30 @@ static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t siz
     return address;
 }
 
+/* The driver's free, whatever context is current and whatever another thread captures. */
+static CUresult free_in_driver(struct context *c, uint64_t address) {
+    if (!context_enter(c)) return CUDA_ERROR_INVALID_CONTEXT;
+    bool relaxed = capture_relax();
+    CUresult freed = driver.cuMemFree_v2(address);
+    capture_unrelax(relaxed);
+    context_leave(c);
+    context_noticed(c, freed);
+    return freed;
+}
+
+/* ZERO=1: a block that cannot be cleared goes back to the driver, whose fresh memory is what the program gets instead. */
+static COLD void give_uncleared(struct context *c, uint64_t address) {
+    struct block *b = pool_disown(address);
+    if (!b) return;
+    if (free_in_driver(c, address) == CUDA_SUCCESS) pool_disown_done(b);
+    else pool_disown_failed(b), pool_give(address, LAYER_DRIVER);
+}
+
 /* What a hit does besides. */
-static COLD void after_hit(struct context *c, uint64_t address, uint64_t size, enum pool_layer layer) {
-    if (option_number(zero)) fill_bytes(c, address, 0, size);
+static COLD uint64_t after_hit(struct context *c, uint64_t address, uint64_t size, enum pool_layer layer) {
+    if (option_number(zero) && !fill_bytes(c, address, 0, size)) return give_uncleared(c, address), 0;
     if (trace_wanted()) trace_event(TRACE_ALLOC, layer ? TRACE_RUNTIME : 0, c->index, .address = address, .size = size);
+    return address;
 }
 
 /* A hit: thread's shard, its lock, the first block of one bin, two counters of a private line, one shared word for the
@@ -131,31 +151,37 @@ uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer) {
     bool sample = (counter_get(&counts_of(c, s)->hits) + 1) % SAMPLE_EVERY == 0;
     uint64_t address = unlikely(sample) ? take_timed(c, s, size) : take_ready(c, s, size);
     if (unlikely(!address)) address = take_slow(c, s, size);
-    if (unlikely(option_number(zero) | atomic_load_explicit(&trace_on, memory_order_relaxed)) && address) after_hit(c, address, size, layer);
+    if (unlikely(option_number(zero) | atomic_load_explicit(&trace_on, memory_order_relaxed)) && address) return after_hit(c, address, size, layer);
     return address;
 }
 
-/* The driver's free, whatever context is current and whatever another thread captures. True when it succeeded. */
-static bool free_in_driver(struct context *c, uint64_t address) {
-    CUcontext popped;
-    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-    bool foreign = thread_device.current != c;
-    if (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return false;
-    driver.cuThreadExchangeStreamCaptureMode(&mode);
-    bool freed = driver.cuMemFree_v2(address) == CUDA_SUCCESS;
-    driver.cuThreadExchangeStreamCaptureMode(&mode);
-    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
-    return freed;
+/* The driver did not take a block back. If the memory is still there it is cached as before, and goes another time; else
+ * it has left the program by a way that no hook saw. */
+static COLD bool still_there(struct block *b) {
+    CUdeviceptr base = 0;
+    if (!driver.cuMemGetAddressRange_v2 || !context_enter(b->context)) return true;
+    CUresult answer = driver.cuMemGetAddressRange_v2(&base, NULL, b->address);
+    context_leave(b->context);
+    return answer != CUDA_ERROR_NOT_FOUND && (answer != CUDA_SUCCESS || base == b->address);
 }
 
-/* A block that has left its shard goes back to the driver. Returns its bytes. */
+static COLD void keep_refused(struct block *b) {
+    struct shard *s = own_shard(b->context);
+    block_show(b);
+    lock_take(&s->lock);
+    b->epoch = fence_tag();
+    shard_put(s, b, false);
+    lock_release(&s->lock);
+}
+
+/* A block that has left its shard goes back to the driver. Returns its bytes; 0: refused, it is cached as before. */
 static uint64_t release(struct block *b) {
     struct context *c = b->context;
-    uint64_t size = b->size, address = b->address;
-    /* off the books first: once the driver has it back, another thread may be given the same address */
-    block_hide(b), block_recycle(b);
-    if (trace_wanted()) trace_event(TRACE_RELEASE, .context = c->index, .address = address, .size = size);
-    if (!free_in_driver(c, address)) context_poison(c);
+    uint64_t size = b->size;
+    block_hide(b); /* off the books first: once the driver has it back, another thread may be given the same address */
+    if (trace_wanted()) trace_event(TRACE_RELEASE, .context = c->index, .address = b->address, .size = size);
+    if (unlikely(free_in_driver(c, b->address) != CUDA_SUCCESS) && still_there(b)) return keep_refused(b), 0;
+    block_recycle(b);
     counter_add(&c->counters->reserved_bytes, -size);
     counter_add(&c->counters->driver_frees, 1);
     return size;
@@ -168,8 +194,9 @@ static uint64_t trim_shard(struct shard *s, uint64_t bytes, bool only_ready) {
         lock_take(&s->lock);
         struct block *b = shard_take_oldest(s, only_ready);
         lock_release(&s->lock);
-        if (!b) break;
-        gone += release(b);
+        uint64_t bytes_back = b ? release(b) : 0;
+        if (bytes_back == 0) break;
+        gone += bytes_back;
     }
     return gone;
 }
@@ -213,18 +240,6 @@ static inline bool can_keep(struct block *b) {
     return pool_is_open(c) && !atomic_load_explicit(&b->tainted, memory_order_acquire) && b->size <= c->pool_max;
 }
 
-/* FREE_SYNC, and drivers without an event that covers a context: the free waits, as the driver's own would. */
-static COLD void synchronize(struct context *c) {
-    CUcontext popped;
-    bool foreign = thread_device.current != c;
-    if (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return;
-    uint64_t ticket = fence_before_synchronize();
-    CUresult waited = driver.cuCtxSynchronize();
-    fence_after_synchronize(ticket, waited == CUDA_SUCCESS);
-    if (waited != CUDA_SUCCESS) context_poison(c);
-    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
-}
-
 /* POISON=1: the free waits as the driver's own would, for every context, because a peer's work may use the block too. */
 static COLD void poison(struct block *b) {
     if (fence_wait(fence_tag(), POISON_WAIT_NS)) fill_bytes(b->context, b->address, POISON_BYTE, b->size);
@@ -237,7 +252,7 @@ static inline enum pool_verdict give(uint64_t address) {
     if (unlikely(!b)) return POOL_FOREIGN;
     if (unlikely(!can_keep(b))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
     struct context *c = b->context;
-    if (unlikely(option_number(free_sync) || !driver.cuCtxRecordEvent)) synchronize(c);
+    if (unlikely(option_number(free_sync) || fence_must_wait())) fence_drain(fence_must_wait() ? NULL : c);
     if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
     if (unlikely(option_number(poison) && !option_number(zero))) poison(b);
     struct shard *s = own_shard(c);

@@ -56,17 +56,14 @@ static void trim_pools(CUdevice device) {
 }
 
 uint64_t room_trim_pools(struct context *c) {
-    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-    CUcontext popped;
-    bool foreign = thread_device.current != c;
-    if (foreign && driver.cuCtxPushCurrent_v2(c->handle) != CUDA_SUCCESS) return 0;
+    if (!context_enter(c)) return 0;
     size_t before = free_now();
-    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    bool relaxed = capture_relax();
     trim_pools(c->ordinal);
     if (driver.cuDeviceGraphMemTrim) driver.cuDeviceGraphMemTrim(c->ordinal);
-    driver.cuThreadExchangeStreamCaptureMode(&mode);
+    capture_unrelax(relaxed);
     size_t after = free_now();
-    if (foreign) driver.cuCtxPopCurrent_v2(&popped);
+    context_leave(c);
     return after > before ? after - before : 0;
 }
 

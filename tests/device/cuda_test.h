@@ -22,10 +22,10 @@
 
 #define DRIVER_FUNCTIONS(X) \
     X(cuInit) X(cuDeviceGet) X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease_v2) X(cuDevicePrimaryCtxReset_v2) \
-    X(cuCtxSetCurrent) X(cuCtxGetCurrent) X(cuCtxCreate_v4) X(cuCtxDestroy_v2) X(cuCtxSynchronize) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) \
+    X(cuCtxSetCurrent) X(cuCtxGetCurrent) X(cuCtxCreate_v2) X(cuCtxDestroy_v2) X(cuCtxSynchronize) X(cuCtxPushCurrent_v2) X(cuCtxPopCurrent_v2) \
     X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemAllocPitch_v2) X(cuMemGetInfo_v2) X(cuMemGetAddressRange_v2) X(cuMemFreeAsync) X(cuMemAllocManaged) \
     X(cuMemsetD8_v2) X(cuMemsetD8Async) X(cuMemcpyDtoH_v2) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoDAsync_v2) \
-    X(cuStreamCreate) X(cuStreamDestroy_v2) X(cuStreamSynchronize) X(cuStreamQuery) X(cuLaunchHostFunc) X(cuStreamWaitEvent) \
+    X(cuStreamCreate) X(cuStreamCreateWithPriority) X(cuStreamDestroy_v2) X(cuStreamSynchronize) X(cuStreamQuery) X(cuLaunchHostFunc) X(cuStreamWaitEvent) \
     X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuGraphDestroy) X(cuStreamIsCapturing) X(cuThreadExchangeStreamCaptureMode) \
     X(cuEventCreate) X(cuEventRecord) X(cuEventSynchronize) \
     X(cuMemCreate) X(cuMemRelease) X(cuMemAllocAsync) X(cuMemAllocFromPoolAsync) X(cuDeviceGetDefaultMemPool) X(cuMemPoolCreate) X(cuMemPoolDestroy) \
@@ -34,7 +34,7 @@
 #define X(name) static __typeof__(&name) p_##name;
 DRIVER_FUNCTIONS(X)
 #undef X
-#define SIMCTL_FUNCTIONS(X) X(simctl_device) X(simctl_calls) X(simctl_wrong_calls) X(simctl_fault) X(simctl_present)
+#define SIMCTL_FUNCTIONS(X) X(simctl_device) X(simctl_calls) X(simctl_wrong_calls) X(simctl_fault) X(simctl_clear_faults) X(simctl_present)
 #define X(name) static __typeof__(&name) p_##name;
 SIMCTL_FUNCTIONS(X)
 #undef X
@@ -51,7 +51,7 @@ __attribute__((unused)) static CUcontext test_context;
 __attribute__((unused)) static void start(void) {
     void *handle = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
     if (!handle) SKIP("no libcuda.so.1: %s", dlerror());
-#define X(name) if (!(*(void **)&p_##name = dlsym(handle, #name))) fprintf(stderr, "no %s\n", #name);
+#define X(name) if (!(*(void **)&p_##name = dlsym(handle, #name))) FAIL("no %s in the driver", #name);
     DRIVER_FUNCTIONS(X)
 #undef X
     void *control = dlopen("libcoppice-simctl.so", RTLD_NOW);

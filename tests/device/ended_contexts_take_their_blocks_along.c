@@ -7,7 +7,7 @@ int main(void) {
     CUcontext own, popped;
     CUdevice device;
     OK(p_cuDeviceGet(&device, 0));
-    OK(p_cuCtxCreate_v4(&own, NULL, 0, device));
+    OK(p_cuCtxCreate_v2(&own, 0, device));
     CUdeviceptr live = take(1 << 20), cached = take(2 << 20);
     give(cached);
     OK(p_cuCtxDestroy_v2(own));

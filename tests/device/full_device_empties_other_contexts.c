@@ -8,9 +8,9 @@ int main(void) {
     start();
     need_simulator();
     CUcontext second, elsewhere;
-    OK(p_cuCtxCreate_v4(&elsewhere, NULL, 0, 1));
+    OK(p_cuCtxCreate_v2(&elsewhere, 0, 1));
     give(take(600 << 20));
-    OK(p_cuCtxCreate_v4(&second, NULL, 0, 0));
+    OK(p_cuCtxCreate_v2(&second, 0, 0));
     give(take(600 << 20));
     OK(p_cuCtxSetCurrent(test_context));
     CUdeviceptr p = take(700 << 20);

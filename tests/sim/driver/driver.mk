@@ -28,7 +28,7 @@ $(SIM_DRIVER_OBJ)/exports.o: $(SIM_DRIVER_OBJ)/gen/exports.c
 	$(Q)$(CC) $(SIM_DRIVER_FLAGS) -c $(SIM_DRIVER_OBJ)/gen/exports.c -o $@
 
 # an older driver has the same objects, another version and fewer exports
-$(SIM_DRIVER_OBJ)/version-%.o: $(SIM_DRIVER_DIR)/version.c | $(SIM_DRIVER_GEN)
+$(SIM_DRIVER_OBJ)/version-13000.o $(SIM_DRIVER_OBJ)/version-12000.o: $(SIM_DRIVER_OBJ)/version-%.o: $(SIM_DRIVER_DIR)/version.c | $(SIM_DRIVER_GEN)
 	$(Q)$(CC) $(SIM_DRIVER_FLAGS) -DVERSION=$* -c $< -o $@
 SIM_DRIVER_LINK = $(Q)mkdir -p $(@D) && $(CC) -shared -pthread -Wl,-soname,libcuda.so.1 -Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,now \
     -Wl,--version-script=$(SIM_DRIVER_OBJ)/gen/$1 $^ -o $@.tmp && mv $@.tmp $@

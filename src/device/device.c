@@ -36,9 +36,10 @@ CUresult device_alloc(CUdeviceptr *address, size_t size) {
         *address = cached;
         return CUDA_SUCCESS;
     }
-    if (pool_is_open(c) && room_could_be(c, size)) pool_make_room(c, size);
-    CUresult answer = ask_driver(c, address, size);
-    if (answer == CUDA_SUCCESS) pool_adopt(c, *address, size, size);
+    uint64_t whole = pool_is_open(c) && room_could_be(c, size) ? pool_make_room(c, size) : size;
+    CUresult answer = ask_driver(c, address, whole);
+    if (answer == CUDA_ERROR_OUT_OF_MEMORY && whole != size) answer = ask_driver(c, address, whole = size);
+    if (answer == CUDA_SUCCESS) pool_adopt(c, *address, whole, size);
     else if (trace_wanted()) trace_event(TRACE_FAIL, .context = c->index, .size = size, .extra = answer);
     return answer;
 }

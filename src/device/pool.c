@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "device/fence.h"
 #include "device/fill.h"
+#include "device/fit.h"
 #include "device/trace.h"
 #include "device/work.h"
 #include "stats/service.h"
@@ -87,6 +88,21 @@ static uint64_t take_anywhere(struct context *c, struct shard *own, uint64_t siz
     return address;
 }
 
+/* A ready block that is larger than a hit may take, where that is worth it (fit.h). */
+static uint64_t take_loosely(struct context *c, struct shard *own, uint64_t size) {
+    uint64_t most = fit_most(c, size), address = 0;
+    unsigned first = (unsigned)(own - c->shard);
+    for (unsigned i = 0; i < SHARDS && most > size && !address; i++) {
+        struct shard *s = &c->shard[(first + i) % SHARDS];
+        if (!__atomic_load_n(&s->oldest, __ATOMIC_RELAXED)) continue;
+        lock_take(&s->lock);
+        struct block *b = shard_take_between(s, size, most);
+        if (b) address = hand_out(c, s, b, size);
+        lock_release(&s->lock);
+    }
+    return address;
+}
+
 /* Nothing ready in the own shard: other threads' shards, then memory still behind a fence. The program's own free would
  * have waited for that memory, so a short wait is never worse than without us; growing at once would be (a server that
  * frees and asks in turn would hold twice its need). The wait is bounded because work submitted after the free may, for
@@ -95,7 +111,7 @@ static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t si
     uint64_t address = take_anywhere(c, own, size);
     if (address || !pool_is_open(c)) return address;
     uint64_t epoch = pending_epoch(c, size);
-    if (epoch == 0) return 0;
+    if (epoch == 0) return take_loosely(c, own, size);
     if (!fence_poll(epoch)) {
         counter_add(&c->counters->fence_waits, 1);
         uint64_t start = clock_ns();
@@ -103,7 +119,9 @@ static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t si
         if (trace_wanted()) trace_event(TRACE_WAIT, .context = c->index, .size = size, .extra = clock_ns() - start);
         if (!passed) return 0;
     }
-    return pool_is_open(c) ? take_anywhere(c, own, size) : 0;
+    if (!pool_is_open(c)) return 0;
+    address = take_anywhere(c, own, size);
+    return address ? address : take_loosely(c, own, size);
 }
 
 static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t size) {
@@ -187,12 +205,12 @@ static uint64_t release(struct block *b) {
     return size;
 }
 
-/* Oldest blocks of the shard leave until `bytes` have gone. */
+/* Blocks of the shard leave until `bytes` have gone: ready ones, the largest first, for the fewest calls; or any, the oldest first. */
 static uint64_t trim_shard(struct shard *s, uint64_t bytes, bool only_ready) {
     uint64_t gone = 0;
     while (gone < bytes) {
         lock_take(&s->lock);
-        struct block *b = shard_take_oldest(s, only_ready);
+        struct block *b = only_ready ? shard_take_largest(s) : shard_take_oldest(s, false);
         lock_release(&s->lock);
         uint64_t bytes_back = b ? release(b) : 0;
         if (bytes_back == 0) break;
@@ -201,7 +219,7 @@ static uint64_t trim_shard(struct shard *s, uint64_t bytes, bool only_ready) {
     return gone;
 }
 
-/* Gives the oldest cached blocks back until `excess` bytes have gone: ready ones, then those for which the driver's free
+/* Gives cached blocks back until `excess` bytes have gone: ready ones, then those for which the driver's free
  * has to wait, as the program's own would have; the thread's own first. */
 static void trim_context(struct context *c, uint64_t excess) {
     uint64_t gone = 0;
@@ -227,11 +245,13 @@ static COLD void now_and_then(struct context *c, bool pending) {
     demand_tick(&c->demand, counter_get(&c->counters->live_bytes), clock_ns());
 }
 
-void pool_make_room(struct context *c, uint64_t size) {
+uint64_t pool_make_room(struct context *c, uint64_t size) {
     uint64_t live = counter_get(&c->counters->live_bytes), reserved = counter_get(&c->counters->reserved_bytes);
     demand_tick(&c->demand, live, clock_ns());
     uint64_t keep = demand_keep(&c->demand, live + size);
+    size = fit_new(c, size);
     if (reserved + size > keep && reserved > live) trim_context(c, reserved + size - keep);
+    return size;
 }
 
 /* May this block be cached? Decided before it changes state. */

@@ -31,8 +31,8 @@ enum pool_verdict {
 enum pool_verdict pool_give(uint64_t address, enum pool_layer layer);
 
 /* Before the driver is asked for `size` bytes: cached blocks that demand is not worth go back first, so that the pool does
- * not grow past what the program itself would have had. */
-void pool_make_room(struct context *c, uint64_t size);
+ * not grow past what the program itself would have had. Returns the bytes to ask for (fit.h). */
+uint64_t pool_make_room(struct context *c, uint64_t size);
 /* A driver allocation that succeeded: it becomes a live block of `size` bytes of which the program asked for `asked`. */
 void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t asked);
 /* A live block that the driver is about to free: it leaves the table before the call, since the driver may hand out its

@@ -85,6 +85,46 @@ struct block *shard_take(struct shard *s, uint64_t asked) {
     return b;
 }
 
+/* The smallest of the first blocks of one bin that are of `least` to `most` bytes. */
+static struct block *smallest_of(struct block *head, uint64_t least, uint64_t most) {
+    struct block *best = NULL;
+    int looked = 0;
+    for (struct block *b = head; b && looked < LOOK_AT; b = b->next, looked++)
+        if (b->size >= least && b->size <= most && (!best || b->size < best->size)) best = b;
+    return best;
+}
+
+static struct block *find_between(struct shard *s, uint64_t least, uint64_t most) {
+    struct block *b = NULL;
+    for (unsigned bin = shard_bin(least), last = shard_bin(most); bin <= last && !b; bin++) b = smallest_of(s->bin[bin], least, most);
+    return b;
+}
+
+struct block *shard_take_between(struct shard *s, uint64_t least, uint64_t most) {
+    struct block *b = find_between(s, least, most);
+    if (b) bin_unlink(s, b), age_unlink(s, b);
+    return b;
+}
+
+bool shard_has_between(struct shard *s, uint64_t least, uint64_t most) {
+    if (find_between(s, least, most)) return true;
+    int looked = 0;
+    for (struct block *b = s->pending_first; b && looked < LOOK_AT * 4; b = b->next, looked++)
+        if (b->size >= least && b->size <= most) return true;
+    return false;
+}
+
+struct block *shard_take_largest(struct shard *s) {
+    unsigned bin = BINS;
+    while (bin > 0 && !s->bin[bin - 1]) bin--;
+    struct block *best = bin > 0 ? s->bin[bin - 1] : NULL;
+    int looked = 0;
+    for (struct block *b = best; b && looked < LOOK_AT; b = b->next, looked++)
+        if (b->size >= best->size) best = b; /* the older of equals */
+    if (best) bin_unlink(s, best), age_unlink(s, best);
+    return best;
+}
+
 struct block *shard_find_pending(struct shard *s, uint64_t asked) {
     for (struct block *b = s->pending_first; b; b = b->next)
         if (shard_fits(b->size, asked)) return b;

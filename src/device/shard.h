@@ -38,6 +38,12 @@ void shard_put(struct shard *s, struct block *b, bool ready);
 void shard_settle(struct shard *s);
 /* The best ready block for `asked` bytes, or NULL; it leaves the shard. */
 struct block *shard_take(struct shard *s, uint64_t asked);
+/* The smallest ready block of `least` to `most` bytes, among those of its bin that are looked at; it leaves the shard. */
+struct block *shard_take_between(struct shard *s, uint64_t least, uint64_t most);
+/* Is there such a block, ready or among the first that are pending? */
+bool shard_has_between(struct shard *s, uint64_t least, uint64_t most);
+/* The largest ready block leaves the shard, the older of equals; NULL when there is none. */
+struct block *shard_take_largest(struct shard *s);
 /* The pending block that fits and has the earliest epoch; it stays. NULL when none fits. */
 struct block *shard_find_pending(struct shard *s, uint64_t asked);
 /* The oldest cached block leaves the shard, or only a ready one; NULL when there is none. */

@@ -53,6 +53,33 @@ START_TEST(a_block_that_wastes_more_is_left) {
 }
 END_TEST
 
+START_TEST(a_loose_fit_is_the_smallest_in_its_range) {
+    shard_put(&shard, block_of(50 << 20, 0), true);
+    struct block *smaller = block_of(30 << 20, 0), *pending = block_of(20 << 20, 50);
+    shard_put(&shard, smaller, true);
+    shard_put(&shard, block_of(90 << 20, 0), true);
+    shard_put(&shard, pending, false);
+    ck_assert_ptr_null(shard_take_between(&shard, 10 << 20, 25 << 20)); /* the only one waits */
+    ck_assert(shard_has_between(&shard, 10 << 20, 25 << 20) && shard_has_between(&shard, 80 << 20, 100 << 20));
+    ck_assert(!shard_has_between(&shard, 51 << 20, 89 << 20));
+    ck_assert_ptr_eq(shard_take_between(&shard, 10 << 20, 80 << 20), smaller);
+    ck_assert_ptr_null(shard_take_between(&shard, 10 << 20, 49 << 20));
+}
+END_TEST
+
+START_TEST(the_largest_ready_block_leaves_first) {
+    shard_put(&shard, block_of(50 << 20, 0), true);
+    struct block *largest = block_of((51 << 20) - 512, 0);
+    shard_put(&shard, largest, true);
+    shard_put(&shard, block_of((51 << 20) - 1024, 0), true);
+    shard_put(&shard, block_of(90 << 20, 50), false);
+    ck_assert_ptr_eq(shard_take_largest(&shard), largest);
+    shard_take_largest(&shard), shard_take_largest(&shard);
+    ck_assert_ptr_null(shard_take_largest(&shard));
+    ck_assert_uint_eq(shard.cached, 90 << 20);
+}
+END_TEST
+
 START_TEST(a_pending_block_is_not_taken) {
     struct block *b = block_of(4096, 50);
     shard_put(&shard, b, false);
@@ -115,4 +142,4 @@ END_TEST
 
 SUITE("shard", setup, NULL,
       bins_are_monotonic_and_an_eighth_apart, the_best_fit_is_taken, a_block_that_wastes_more_is_left,
-      a_pending_block_is_not_taken, the_oldest_ready_block_is_found_behind_pending_ones, random_use_agrees_with_a_model)
+      a_loose_fit_is_the_smallest_in_its_range, the_largest_ready_block_leaves_first, a_pending_block_is_not_taken, the_oldest_ready_block_is_found_behind_pending_ones, random_use_agrees_with_a_model)

@@ -1,0 +1,43 @@
+/* fit.c: loose fits and sizes of new blocks; see fit.h. */
+#include "device/fit.h"
+
+enum { ALLOWANCE = 20, SMALL = 1 << 20, SMALL_WASTE = 256 << 10 };
+
+static uint64_t larger(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+/* Bytes that live blocks may still waste. */
+static uint64_t allowance(struct context *c, uint64_t keep) {
+    uint64_t wasted = counter_get(&c->counters->rounding_bytes), most = keep / ALLOWANCE;
+    return wasted < most ? most - wasted : 0;
+}
+
+uint64_t fit_most(struct context *c, uint64_t size) {
+    uint64_t live = counter_get(&c->counters->live_bytes), wasted = counter_get(&c->counters->rounding_bytes);
+    uint64_t keep = demand_keep(&c->demand, live + size), spare = allowance(c, keep);
+    uint64_t most = size < SMALL ? size + smaller(spare, SMALL_WASTE) : size;
+    if (counter_get(&c->counters->reserved_bytes) + size <= keep) return most; /* growing costs nothing that is scarce */
+    uint64_t idle = keep / 2 > live + wasted ? keep / 2 - live - wasted : 0;
+    return larger(most, larger(size + spare, idle));
+}
+
+/* Is a block cached that is at most an eighth too small? */
+static bool sizes_vary(struct context *c, uint64_t size) {
+    bool found = false;
+    for (unsigned i = 0; i < SHARDS && !found; i++) {
+        struct shard *s = &c->shard[i];
+        if (!__atomic_load_n(&s->oldest, __ATOMIC_RELAXED)) continue;
+        lock_take(&s->lock);
+        found = shard_has_between(s, size - size / 8, size - 1);
+        lock_release(&s->lock);
+    }
+    return found;
+}
+
+uint64_t fit_new(struct context *c, uint64_t size) {
+    if (size < SMALL || !sizes_vary(c, size)) return size;
+    uint64_t step = (uint64_t)1 << (60 - __builtin_clzll(size)); /* a sixteenth of the size at least, less than an eighth */
+    uint64_t rounded = (size + step - 1) / step * step;
+    uint64_t keep = demand_keep(&c->demand, counter_get(&c->counters->live_bytes) + size);
+    return rounded - size <= allowance(c, keep) ? rounded : size;
+}

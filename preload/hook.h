@@ -37,6 +37,7 @@ static inline void *hook_counted(void *p, size_t size) {
     heap_thread.takes += (size < HEAP_LARGE) - (p != NULL);
     if (size >= HEAP_LARGE) kept_any_large = true;
     heap_publish();
+    if (unlikely(size >= HEAP_VERY_LARGE && heap_on_very_large)) heap_on_very_large();
     return p;
 }
 

@@ -1,18 +1,24 @@
 /* libc_memory.c: memset and its relatives, so that large clears of our own heap give pages back (src/heap/clear.h).
  * A small or foreign call costs a compare and the jump: the real function is called in tail position. explicit_bzero is
- * not hooked: it really overwrites. ioctl is watched for the one request that forbids clearing in place. */
+ * not hooked: it really overwrites. ioctl is watched for the one request that forbids clearing in place,
+ * madvise for the program's own use on memory of ours. */
 #include "base/start.h"
 #include "heap/clear.h"
 #include "heap/heap.h"
+#include "heap/reach.h"
+#include "heap/shared.h"
+#include "heap/thread.h"
 #include "next.h"
 #include "symbol_lookup.h"
 #include <dlfcn.h>
+#include <errno.h>
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <wchar.h>
 
@@ -31,6 +37,7 @@ static void *fill_early(void *p, int value, size_t length) {
 __attribute__((constructor(101))) static void find_real_ones(void) {
     *(void **)&next.memset = real_dlsym(RTLD_NEXT, "memset");
     *(void **)&next.__memset_chk = real_dlsym(RTLD_NEXT, "__memset_chk");
+    *(void **)&next.madvise = real_dlsym(RTLD_NEXT, "madvise");
     *(void **)&next.ioctl = real_dlsym(RTLD_NEXT, "ioctl");
 }
 
@@ -66,4 +73,38 @@ EXPORT int ioctl(int fd, unsigned long request, ...) {
     va_end(rest);
     if (unlikely(request == UFFDIO_REGISTER)) heap_clear_forbid();
     return likely(next.ioctl != NULL) ? next.ioctl(fd, request, argument) : (int)syscall(SYS_ioctl, fd, request, argument);
+}
+
+static int advise(void *p, size_t length, int advice) {
+    return likely(next.madvise != NULL) ? next.madvise(p, length, advice) : (int)syscall(SYS_madvise, p, length, advice);
+}
+
+/* Shared pages of our heap (heap/shared.h) cannot be given back as anonymous ones are. */
+static COLD int give_back(void *p, size_t length, int advice) {
+    heap_thread.inside++, reach_wait();
+    int result = heap_unshare(p, length) ? 0 : advise(p, length, advice), error = errno;
+    reach_go_on(), heap_thread.inside--;
+    errno = error;
+    return result;
+}
+
+/* Our own calls come here too, with `inside` counted where they are about the heap. */
+EXPORT int madvise(void *p, size_t length, int advice) {
+    bool gives_back = advice == MADV_DONTNEED || advice == MADV_FREE;
+    return gives_back && heap_thread.inside == 0 && heap_owns(p) ? give_back(p, length, advice) : advise(p, length, advice);
+}
+
+/* A page that is out of reach while its mapping moves would be lost. */
+EXPORT void *mremap(void *old, size_t length, size_t new_length, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    void *at = va_arg(rest, void *);
+    va_end(rest);
+    bool waits = heap_thread.inside == 0 && heap_owns(old);
+    if (waits) heap_thread.inside++, reach_wait();
+    void *moved = (void *)syscall(SYS_mremap, old, length, new_length, flags, at);
+    int error = errno;
+    if (waits) reach_go_on(), heap_thread.inside--;
+    errno = error;
+    return moved;
 }

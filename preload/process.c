@@ -13,6 +13,7 @@
 #include "heap/budget.h"
 #include "heap/heap.h"
 #include "heap/thread.h"
+#include "intern/share.h"
 #include "next.h"
 #include "sites/site.h"
 #include "stats/counters.h"
@@ -125,6 +126,7 @@ static void after_fork_in_child(void) {
     service_fork_child();
     signals_fork_child();
     sites_fork_child();
+    share_fork_child();
     heap_thread_fork_child();
     /* else when it has allocated a little: most children soon call exec, which begins anew */
     if (dump_triggers()->exit || dump_triggers()->interval_ns || device_in_use()) heap_settle_child();
@@ -181,6 +183,7 @@ __attribute__((constructor)) static void begin(void) {
     at_quick_exit(farewell);
     signals_start();
     service_chore(chore);
+    if (option_number(intern) == INTERN_PAGES) heap_on_very_large = share_start;
     dump_before(heap_budget_show);
     control_start();
     if (dump_triggers()->interval_ns) service_start();

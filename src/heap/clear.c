@@ -3,6 +3,7 @@
  * content is void but which the caller is about to write anyway. */
 #include "heap/clear.h"
 #include "heap/reach.h"
+#include "heap/shared.h"
 #include "heap/thread.h"
 #include "base/clock.h"
 #include "base/lock.h"
@@ -100,7 +101,7 @@ bool heap_clear(void *p, size_t length, const void *caller, heap_fill *fill) {
     uintptr_t first = (from + PAGE - 1) & -(uintptr_t)PAGE, last = to & -(uintptr_t)PAGE;
     int saved = errno;
     heap_thread.inside++, reach_wait();
-    bool gone = madvise((void *)first, last - first, MADV_FREE) == 0 && madvise((void *)first, last - first, MADV_DONTNEED) == 0;
+    bool gone = heap_unshare((void *)first, last - first) || (madvise((void *)first, last - first, MADV_FREE) == 0 && madvise((void *)first, last - first, MADV_DONTNEED) == 0);
     reach_go_on(), heap_thread.inside--;
     if (gone) {
         fill(p, 0, first - from);

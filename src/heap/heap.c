@@ -28,6 +28,7 @@ enum { OVERSIZE = 32 << 20, ARENAS_MOST = 16, ALL_ARENAS = 4096 };
 #define REFRESH_NS 100000000u
 #define REFRESH_FROM ((uint64_t)16 << 20)
 
+void (*heap_on_very_large)(void);
 const char *je_malloc_conf; /* jemalloc reads it once, at its start */
 
 static unsigned processors(void) {

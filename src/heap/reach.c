@@ -68,7 +68,7 @@ static void forget(void) {
 
 static bool begin(void) {
     if (watcher != -1) return watcher >= 0;
-    if ((watcher = new_watcher()) < 0) return watcher = -2, false;
+    if (sysconf(_SC_PAGESIZE) != REACH_PAGE || (watcher = new_watcher()) < 0) return watcher = -2, false;
     struct uffdio_api api = { .api = UFFD_API, .features = FEATURE_MOVE };
     shadow = sys_map(NULL, SHADOW, PROT_READ | PROT_WRITE);
     if (call(UFFDIO_API, &api) == 0 && shadow && register_range((uintptr_t)shadow, SHADOW) == 0) return true;

@@ -12,6 +12,7 @@
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
 #include "heap/reach.h"
+#include "heap/shared.h"
 #include "heap/thread.h"
 #include <errno.h>
 #include <sys/mman.h>
@@ -57,6 +58,12 @@ size_t heap_reserved_bytes(void) {
 }
 
 size_t heap_returned_bytes(void) { return atomic_load(&returned); }
+
+bool heap_segment(unsigned n, uintptr_t *base, uintptr_t *top) {
+    if (n >= atomic_load_explicit(&segment_count, memory_order_acquire)) return false;
+    *base = segments[n].base, *top = __atomic_load_n(&segments[n].top, __ATOMIC_RELAXED);
+    return true;
+}
 
 /* --- segments */
 
@@ -179,7 +186,10 @@ void *heap_mmap(void *hint, size_t length, int protection, int flags, int fd, of
 int heap_munmap(void *at, size_t length) {
     int saved = errno;
     enter();
+    reach_wait();
+    heap_unshare(at, length); /* forgets the marks */
     if (reserve(at, length, MAP_FIXED)) return_piece((uintptr_t)at, length);
+    reach_go_on();
     leave();
     errno = saved;
     return 0;
@@ -188,7 +198,8 @@ int heap_munmap(void *at, size_t length) {
 int heap_madvise(void *at, size_t length, int advice) {
     int saved = errno;
     heap_thread.inside++, reach_wait();
-    int result = madvise(at, length, advice);
+    bool gone = (advice == MADV_DONTNEED || advice == MADV_FREE) && heap_unshare(at, length);
+    int result = gone ? 0 : madvise(at, length, advice);
     reach_go_on(), heap_thread.inside--;
     if (result == 0 && advice == MADV_DONTNEED) atomic_fetch_add_explicit(&returned, length, memory_order_relaxed);
     errno = saved;

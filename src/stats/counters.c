@@ -269,6 +269,7 @@ struct intern_totals intern_totals(const struct counters *c) {
     struct intern_totals sum = { 0 };
 #define X(name, unit, help) sum.name = counter_get(&c->intern.name);
     INTERN_COUNTERS(X)
+    SHARE_COUNTERS(X)
 #undef X
     uint64_t ready = counter_get(&c->threads_ready);
     for (uint64_t i = 0; i < ready && i < COUNTER_THREADS; i++) add_intern_slot(&sum, &c->thread[i]);

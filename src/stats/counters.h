@@ -88,10 +88,18 @@ struct thread_counters {
     X(evictions, "contents", "removed to make room") \
     X(expired, "contents", "removed because of their age") \
     X(refused, "calls", "answered NULL: too long, no room, no memory")
+/* SHARE_COUNTERS: of equal pages, written by the one thread that looks for them; shown once it has looked */
+#define SHARE_COUNTERS(X) \
+    X(pages_shared, "pages", "of the heap replaced by a shared copy, since the start") \
+    X(pages_published, "pages", "put into files that others may map") \
+    X(pages_merged_by_kernel, "pages", "that the kernel was asked to merge") \
+    X(pages_looked_at, "pages", "read to see whether they are equal to others") \
+    X(share_cpu_ns, "ns", "CPU time of looking and sharing")
 
 struct intern_counters {
 #define X(name, unit, help) counter name;
     INTERN_COUNTERS(X)
+    SHARE_COUNTERS(X)
 #undef X
 };
 
@@ -299,6 +307,7 @@ struct host_totals counters_host_totals(const struct counters *c);
 struct intern_totals {
 #define X(name, unit, help) uint64_t name;
     INTERN_COUNTERS(X)
+    SHARE_COUNTERS(X)
 #undef X
     uint64_t lookups, hits, bytes_in, bytes_saved;
 };

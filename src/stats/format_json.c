@@ -147,10 +147,13 @@ static void dtesn(struct text *t, const struct counters *c) {
 }
 
 static void intern(struct text *t, const struct intern_totals *n) {
-    if (n->lookups == 0) return;
+    if (n->lookups == 0 && n->pages_looked_at == 0) return;
     key(t, "intern"), text_char(t, '{');
 #define X(name, unit, help) number(t, #name, n->name);
     INTERN_COUNTERS(X)
+    if (n->pages_looked_at) {
+        SHARE_COUNTERS(X)
+    }
 #undef X
     number(t, "lookups", n->lookups), number(t, "hits", n->hits);
     ratio(t, "dedup_rate", n->hits, n->lookups);

@@ -130,6 +130,13 @@ static void sites(struct text *t, const struct view *v) {
     for (unsigned i = 0; i < shown; i++) site(t, &v->c->site[v->site[i]]);
 }
 
+static void pages(struct text *t, const struct intern_totals *n) {
+    if (n->pages_looked_at == 0) return;
+    label(t, "equal pages"), count(t, "shared", n->pages_shared), count(t, "published", n->pages_published);
+    count(t, "merged by the kernel", n->pages_merged_by_kernel), count(t, "looked at", n->pages_looked_at);
+    text_add(t, "  cpu "), text_seconds(t, n->share_cpu_ns), text_add(t, " s\n");
+}
+
 static void calls(struct text *t, const struct call_counters *call) {
     bool any = false;
     for (int i = 0; i < COUNTER_CALLS; i++) {
@@ -149,6 +156,7 @@ void format_text(const struct view *v, struct text *t) {
     for (unsigned i = 0; i < v->devices; i++) device(t, &v->c->device[v->device[i]], v->now_ns);
     struct intern_totals interned = intern_totals(v->c);
     intern(t, &interned);
+    pages(t, &interned);
     dtesn(t, v->c);
     sites(t, v);
     calls(t, v->c->call);

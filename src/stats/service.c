@@ -48,7 +48,7 @@ static void *serve(void *argument) {
 
 void service_chore(void (*work)(void)) { chore = work; }
 
-static bool start_thread(void) {
+bool service_thread(void *(*work)(void *), const char *name) {
     pthread_t thread;
     pthread_attr_t attributes;
     sigset_t all, before;
@@ -57,17 +57,17 @@ static bool start_thread(void) {
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attributes, STACK);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* inherited */
-    int error = pthread_create(&thread, &attributes, serve, NULL);
+    int error = pthread_create(&thread, &attributes, work, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    if (error == 0) pthread_setname_np(thread, "coppice");
+    if (error == 0) pthread_setname_np(thread, name);
     return error == 0;
 }
 
 void service_start(void) {
     bool expected = false;
     int saved = errno;
-    if (atomic_compare_exchange_strong(&running, &expected, true) && !start_thread()) atomic_store(&running, false);
+    if (atomic_compare_exchange_strong(&running, &expected, true) && !service_thread(serve, "coppice")) atomic_store(&running, false);
     errno = saved;
 }
 

@@ -7,6 +7,8 @@
 #define COPPICE_STATS_SERVICE_H
 #include <stdbool.h>
 
+/* Another thread of ours, with all signals blocked; nobody waits for its end. False: there is none. */
+bool service_thread(void *(*work)(void *), const char *name);
 /* What the thread does about once a second besides, if it runs; set it before it is started. */
 void service_chore(void (*chore)(void));
 /* Starts the thread unless it runs. May allocate; not for signal handlers. */

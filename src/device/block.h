@@ -28,6 +28,7 @@ struct block {
     struct context *context;   /* constant while not GONE */
     _Atomic uint32_t state;
     _Atomic uint32_t tainted;  /* identity was exported: never reused */
+    uint32_t tick;             /* CACHED: the context's seconds when it was freed */
     struct kind kind;          /* what this allocation is; written by the allocating thread, kept while cached */
     struct block *next, *previous;   /* shard: bin or pending list; free descriptors: next */
     struct block *older, *newer;     /* shard: all cached blocks by time of free */

@@ -26,9 +26,9 @@ static bool sizes_vary(struct context *c, uint64_t size) {
     bool found = false;
     for (unsigned i = 0; i < SHARDS && !found; i++) {
         struct shard *s = &c->shard[i];
-        if (!__atomic_load_n(&s->oldest, __ATOMIC_RELAXED)) continue;
+        if (shard_is_empty(s)) continue;
         lock_take(&s->lock);
-        found = shard_has_between(s, size - size / 8, size - 1);
+        found = shard_has_between(s, size - size / 8, size - 1, (enum coppice_type)thread_device.kind.type);
         lock_release(&s->lock);
     }
     return found;

@@ -2,6 +2,7 @@
 #include "device/pool.h"
 #include "base/clock.h"
 #include "base/options.h"
+#include "device/ahead.h"
 #include "device/fence.h"
 #include "device/fill.h"
 #include "device/fit.h"
@@ -57,11 +58,12 @@ static inline uint64_t hand_out(struct context *c, struct shard *s, struct block
     return b->address;
 }
 
-/* Ready memory of one shard: the hit itself. */
-static inline uint64_t take_ready(struct context *c, struct shard *s, uint64_t size) {
+/* Ready memory of one shard, of the request's own type or (`lent`) another's: the hit itself. */
+static inline uint64_t take_ready(struct context *c, struct shard *s, uint64_t size, bool lent) {
+    enum coppice_type type = (enum coppice_type)thread_device.kind.type;
     lock_take(&s->lock);
     shard_settle(s);
-    struct block *b = shard_take(s, size);
+    struct block *b = unlikely(lent) ? shard_lend(s, size, type) : shard_take(s, size, type);
     uint64_t address = b ? hand_out(c, s, b, size) : 0;
     lock_release(&s->lock);
     return address;
@@ -74,29 +76,33 @@ static uint64_t pending_epoch(struct context *c, uint64_t size) {
         struct shard *s = &c->shard[i];
         if (!__atomic_load_n(&s->pending_first, __ATOMIC_RELAXED)) continue;
         lock_take(&s->lock);
-        struct block *b = shard_find_pending(s, size);
+        struct block *b = shard_find_pending(s, size, (enum coppice_type)thread_device.kind.type);
         if (b && (!earliest || b->epoch < earliest)) earliest = b->epoch;
         lock_release(&s->lock);
     }
     return earliest;
 }
 
+/* Of the request's own type first, then of others', each in the own shard first. */
 static uint64_t take_anywhere(struct context *c, struct shard *own, uint64_t size) {
-    uint64_t address = take_ready(c, own, size);
-    for (unsigned i = 0; i < SHARDS && !address; i++)
-        if (&c->shard[i] != own && __atomic_load_n(&c->shard[i].oldest, __ATOMIC_RELAXED)) address = take_ready(c, &c->shard[i], size);
+    uint64_t address = 0;
+    for (unsigned i = 0, first = (unsigned)(own - c->shard); i < 2 * SHARDS && !address; i++) {
+        struct shard *s = &c->shard[(first + i) % SHARDS];
+        if (!shard_is_empty(s)) address = take_ready(c, s, size, i >= SHARDS);
+    }
     return address;
 }
 
 /* A ready block that is larger than a hit may take, where that is worth it (fit.h). */
 static uint64_t take_loosely(struct context *c, struct shard *own, uint64_t size) {
-    uint64_t most = fit_most(c, size), address = 0;
+    enum coppice_type type = (enum coppice_type)thread_device.kind.type;
+    uint64_t most = type == COPPICE_PROCEDURAL ? size : fit_most(c, size), address = 0;
     unsigned first = (unsigned)(own - c->shard);
     for (unsigned i = 0; i < SHARDS && most > size && !address; i++) {
         struct shard *s = &c->shard[(first + i) % SHARDS];
-        if (!__atomic_load_n(&s->oldest, __ATOMIC_RELAXED)) continue;
+        if (shard_is_empty(s)) continue;
         lock_take(&s->lock);
-        struct block *b = shard_take_between(s, size, most);
+        struct block *b = shard_take_between(s, size, most, type);
         if (b) address = hand_out(c, s, b, size);
         lock_release(&s->lock);
     }
@@ -126,7 +132,7 @@ static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t si
 
 static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t size) {
     uint64_t start = clock_ns(), middle = clock_ns();
-    uint64_t address = take_ready(c, s, size);
+    uint64_t address = take_ready(c, s, size, false);
     uint64_t end = clock_ns(), took = end - middle, clock = middle - start;
     took = took > clock ? took - clock : 1;
     if (address) {
@@ -167,7 +173,7 @@ static COLD uint64_t after_hit(struct context *c, uint64_t address, uint64_t siz
 uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer) {
     struct shard *s = own_shard(c);
     bool sample = (counter_get(&counts_of(c, s)->hits) + 1) % SAMPLE_EVERY == 0;
-    uint64_t address = unlikely(sample) ? take_timed(c, s, size) : take_ready(c, s, size);
+    uint64_t address = unlikely(sample) ? take_timed(c, s, size) : take_ready(c, s, size, false);
     if (unlikely(!address)) address = take_slow(c, s, size);
     if (unlikely(option_number(zero) | atomic_load_explicit(&trace_on, memory_order_relaxed)) && address) return after_hit(c, address, size, layer);
     return address;
@@ -205,12 +211,18 @@ static uint64_t release(struct block *b) {
     return size;
 }
 
-/* Blocks of the shard leave until `bytes` have gone: ready ones, the largest first, for the fewest calls; or any, the oldest first. */
-static uint64_t trim_shard(struct shard *s, uint64_t bytes, bool only_ready) {
+/* What goes back first: semantic memory, which nobody will ask for again soon; last what is asked for again and again.
+ * Emotional memory is not trimmed for want of demand, only where the cache itself may not be as large. */
+static const enum coppice_type trim_order[COPPICE_TYPES] = { COPPICE_SEMANTIC, COPPICE_UNTYPED, COPPICE_EPISODIC, COPPICE_PROCEDURAL, COPPICE_EMOTIONAL };
+enum trim_what { TRIM_BY_DEMAND = COPPICE_TYPES - 1, TRIM_ALL = COPPICE_TYPES }; /* how many of them */
+
+/* Blocks of one type leave the shard until `bytes` have gone: ready ones, the largest first, for the fewest calls; or any, the
+ * oldest first. */
+static uint64_t trim_shard(struct shard *s, enum coppice_type type, uint64_t bytes, bool only_ready) {
     uint64_t gone = 0;
-    while (gone < bytes) {
+    while (gone < bytes && shard_has(s, type)) {
         lock_take(&s->lock);
-        struct block *b = only_ready ? shard_take_largest(s) : shard_take_oldest(s, false);
+        struct block *b = only_ready ? shard_take_largest(s, type) : shard_take_oldest(s, type, false);
         lock_release(&s->lock);
         uint64_t bytes_back = b ? release(b) : 0;
         if (bytes_back == 0) break;
@@ -221,22 +233,36 @@ static uint64_t trim_shard(struct shard *s, uint64_t bytes, bool only_ready) {
 
 /* Gives cached blocks back until `excess` bytes have gone: ready ones, then those for which the driver's free
  * has to wait, as the program's own would have; the thread's own first. */
-static void trim_context(struct context *c, uint64_t excess) {
+static uint64_t trim_context(struct context *c, uint64_t excess, enum trim_what what) {
     uint64_t gone = 0;
     unsigned own = (unsigned)(own_shard(c) - c->shard);
-    for (unsigned i = 0; i < 2 * SHARDS && gone < excess; i++)
-        gone += trim_shard(&c->shard[(own + i) % SHARDS], excess - gone, i < SHARDS);
+    for (unsigned pending = 0; pending < 2; pending++)
+        for (unsigned type = 0; type < (unsigned)what; type++)
+            for (unsigned i = 0; i < SHARDS && gone < excess; i++)
+                gone += trim_shard(&c->shard[(own + i) % SHARDS], trim_order[type], excess - gone, !pending);
     if (gone > 0) counter_add(&c->counters->trims, 1);
+    return gone;
+}
+
+/* Emotional memory is kept whatever the demand: it counts for nothing here. */
+static uint64_t reserved_by_demand(const struct context *c) {
+    uint64_t kept = pool_cached_of(c, COPPICE_EMOTIONAL), reserved = counter_get(&c->counters->reserved_bytes);
+    return reserved > kept ? reserved - kept : 0;
+}
+
+uint64_t pool_cached_of(const struct context *c, enum coppice_type type) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < SHARDS; i++) bytes += __atomic_load_n(&c->shard[i].age[type].cached, __ATOMIC_RELAXED);
+    return bytes;
 }
 
 /* After a block came in: cached bytes of the device within POOL_MAX, reserved bytes of the context within what demand
  * is worth. */
 COLD void pool_enforce_limits(struct context *c) {
-    uint64_t cached = context_cached_on(c->ordinal), reserved = counter_get(&c->counters->reserved_bytes);
-    uint64_t keep = demand_keep(&c->demand, counter_get(&c->counters->live_bytes));
-    uint64_t excess = cached > c->pool_max ? cached - c->pool_max : 0;
-    if (reserved > keep && reserved - keep > excess) excess = reserved - keep;
-    if (excess > 0) trim_context(c, excess);
+    uint64_t keep = demand_keep(&c->demand, counter_get(&c->counters->live_bytes)), reserved = reserved_by_demand(c);
+    if (reserved > keep) trim_context(c, reserved - keep, TRIM_BY_DEMAND);
+    uint64_t cached = context_cached_on(c->ordinal);
+    if (cached > c->pool_max) trim_context(c, cached - c->pool_max, TRIM_ALL);
 }
 
 /* Every few dozen frees: closes the epoch, so that its events get old, and looks at the clock. */
@@ -246,11 +272,11 @@ static COLD void now_and_then(struct context *c, bool pending) {
 }
 
 uint64_t pool_make_room(struct context *c, uint64_t size) {
-    uint64_t live = counter_get(&c->counters->live_bytes), reserved = counter_get(&c->counters->reserved_bytes);
+    uint64_t live = counter_get(&c->counters->live_bytes), reserved = reserved_by_demand(c);
     demand_tick(&c->demand, live, clock_ns());
     uint64_t keep = demand_keep(&c->demand, live + size);
-    size = fit_new(c, size);
-    if (reserved + size > keep && reserved > live) trim_context(c, reserved + size - keep);
+    if (thread_device.kind.type != COPPICE_PROCEDURAL) size = fit_new(c, size); /* those are found by exact size */
+    if (reserved + size > keep && reserved > live) trim_context(c, reserved + size - keep, TRIM_BY_DEMAND);
     return size;
 }
 
@@ -281,6 +307,7 @@ static inline enum pool_verdict give(uint64_t address) {
     lock_take(&s->lock);
     b->epoch = fence_tag();
     bool ready = fence_has_passed(b->epoch);
+    b->tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
     shard_put(s, b, ready);
     counter_bump(&counts_of(c, s)->frees, 1);
     bool now = counter_get(&counts_of(c, s)->frees) % CLOSE_AFTER == 0;
@@ -339,12 +366,27 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
     raise_live(c, asked);
     b->kind = thread_device.kind;
     if (stands_apart(b)) take_apart(c, b);
+    if (b->kind.type == COPPICE_EMOTIONAL) ahead_missed(c, size);
     counter_add(&d->driver_allocs, 1), counter_add(&d->misses, 1);
     lock_take(&own_shard(c)->lock);
     counter_bump(&n->allocs, 1);
     lock_release(&own_shard(c)->lock);
     if (trace_wanted()) trace_event(TRACE_ALLOC, TRACE_MISS, c->index, .address = address, .size = asked);
     begin_chores();
+}
+
+bool pool_adopt_cached(struct context *c, uint64_t address, uint64_t size, enum coppice_type type) {
+    struct shard *s = own_shard(c);
+    struct block *b = block_new(c, address, size, 0);
+    if (!b) return false;
+    counter_raise(&c->counters->peak_reserved_bytes, atomic_fetch_add(&c->counters->reserved_bytes, size) + size);
+    counter_add(&c->counters->driver_allocs, 1);
+    b->kind.type = (uint8_t)type;
+    lock_take(&s->lock);
+    block_move(b, BLOCK_LIVE, BLOCK_CACHED);
+    shard_put(s, b, true);
+    lock_release(&s->lock);
+    return true;
 }
 
 struct block *pool_disown(uint64_t address) {
@@ -384,11 +426,23 @@ uint64_t pool_asked(uint64_t base) {
 }
 
 uint64_t pool_flush_context(struct context *c) {
-    uint64_t gone = 0;
-    if (atomic_load(&c->gate) & GATE_CLOSED) return 0;
-    for (unsigned i = 0; i < SHARDS; i++) gone += trim_shard(&c->shard[i], UINT64_MAX, false);
-    if (gone > 0) counter_add(&c->counters->trims, 1);
-    return gone;
+    return atomic_load(&c->gate) & GATE_CLOSED ? 0 : trim_context(c, UINT64_MAX, TRIM_ALL);
+}
+
+/* Semantic memory that was freed more than a second or two ago: its owner is not about to load it again. */
+static void trim_semantic(struct context *c) {
+    uint32_t tick = atomic_fetch_add(&c->tick, 1);
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *s = &c->shard[i];
+        while (shard_has(s, COPPICE_SEMANTIC) && fence_poll(fence_tag())) {
+            lock_take(&s->lock);
+            struct block *b = s->age[COPPICE_SEMANTIC].oldest;
+            b = b && tick - b->tick >= 2 ? shard_take_oldest(s, COPPICE_SEMANTIC, false) : NULL;
+            lock_release(&s->lock);
+            if (!b) break;
+            release(b);
+        }
+    }
 }
 
 /* A free by the driver waits for the device: only while it has nothing to do is that nobody's time. */
@@ -398,8 +452,10 @@ static void give_back_while_idle(void) {
         struct device_counters *d = c->counters;
         if (!pool_is_open(c)) continue;
         demand_tick(&c->demand, counter_get(&d->live_bytes), clock_ns());
-        bool beyond = counter_get(&d->reserved_bytes) > demand_keep(&c->demand, counter_get(&d->live_bytes));
+        bool beyond = reserved_by_demand(c) > demand_keep(&c->demand, counter_get(&d->live_bytes));
         if (beyond && counter_get(&d->reserved_bytes) > counter_get(&d->live_bytes) && fence_poll(fence_tag())) pool_enforce_limits(c);
+        trim_semantic(c);
+        ahead_fill(c);
     }
 }
 
@@ -430,7 +486,8 @@ void pool_drop_context(struct context *c) {
     struct collection all = { .context = c };
     for (unsigned i = 0; i < SHARDS; i++) {
         lock_take(&c->shard[i].lock);
-        while (shard_take_oldest(&c->shard[i], false)) {}
+        for (enum coppice_type type = 0; type < COPPICE_TYPES; type++)
+            while (shard_take_oldest(&c->shard[i], type, false)) {}
         lock_release(&c->shard[i].lock);
     }
     do {

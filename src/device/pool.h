@@ -35,6 +35,10 @@ enum pool_verdict pool_give(uint64_t address, enum pool_layer layer);
 uint64_t pool_make_room(struct context *c, uint64_t size);
 /* A driver allocation that succeeded: it becomes a live block of `size` bytes of which the program asked for `asked`. */
 void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t asked);
+/* One that nobody has asked for yet: cached, for requests of this type. False: no memory for its descriptor. */
+bool pool_adopt_cached(struct context *c, uint64_t address, uint64_t size, enum coppice_type type);
+/* Bytes cached of one type; a hint. */
+uint64_t pool_cached_of(const struct context *c, enum coppice_type type);
 /* A live block that the driver is about to free: it leaves the table before the call, since the driver may hand out its
  * address to another thread at once; `failed` brings it back, `done` takes it off the books. NULL: not a live block. */
 struct block *pool_disown(uint64_t address);

@@ -6,24 +6,30 @@ enum { LOOK_AT = 16 }; /* blocks of a bin that are compared for the best fit */
 
 void shard_init(struct shard *s) { *s = (struct shard){ .lock = LOCK_INIT(RANK_SHARD) }; }
 
+static inline struct block_ages *ages_of(struct shard *s, const struct block *b) { return &s->age[b->kind.type]; }
+
 static void age_link(struct shard *s, struct block *b) {
-    b->older = s->newest, b->newer = NULL;
-    if (s->newest) s->newest->newer = b;
-    else s->oldest = b;
-    s->newest = b;
-    s->cached += b->size;
+    struct block_ages *age = ages_of(s, b);
+    b->older = age->newest, b->newer = NULL;
+    if (age->newest) age->newest->newer = b;
+    else age->oldest = b;
+    age->newest = b;
+    age->cached += b->size;
 }
 
 static void age_unlink(struct shard *s, struct block *b) {
+    struct block_ages *age = ages_of(s, b);
     if (b->older) b->older->newer = b->newer;
-    else s->oldest = b->newer;
+    else age->oldest = b->newer;
     if (b->newer) b->newer->older = b->older;
-    else s->newest = b->older;
-    s->cached -= b->size;
+    else age->newest = b->older;
+    age->cached -= b->size;
 }
 
+static inline struct block **bin_of(struct shard *s, const struct block *b) { return &s->bin[b->kind.type][shard_bin(b->size)]; }
+
 static void bin_link(struct shard *s, struct block *b) {
-    struct block **head = &s->bin[shard_bin(b->size)];
+    struct block **head = bin_of(s, b);
     b->previous = NULL, b->next = *head;
     if (*head) (*head)->previous = b;
     *head = b;
@@ -32,7 +38,7 @@ static void bin_link(struct shard *s, struct block *b) {
 
 static void bin_unlink(struct shard *s, struct block *b) {
     if (b->previous) b->previous->next = b->next;
-    else s->bin[shard_bin(b->size)] = b->next;
+    else *bin_of(s, b) = b->next;
     if (b->next) b->next->previous = b->previous;
 }
 
@@ -66,23 +72,42 @@ void shard_settle(struct shard *s) {
     }
 }
 
-/* The smallest of the first blocks of one bin that fit. The first that fits exactly ends the search: the usual case. */
-static struct block *best_of(struct block *head, uint64_t asked) {
+/* May a block of `size` bytes serve a request of this type? */
+static inline bool serves(uint64_t size, uint64_t asked, enum coppice_type type) {
+    return type == COPPICE_PROCEDURAL ? size == asked : shard_fits(size, asked);
+}
+
+/* The smallest of the first blocks of one bin that fit, for an episodic request the first. The first that fits exactly ends
+ * the search: the usual case. */
+static struct block *best_of(struct block *head, uint64_t asked, enum coppice_type type) {
     struct block *best = NULL;
     int looked = 0;
     for (struct block *b = head; b && looked < LOOK_AT; b = b->next, looked++) {
         if (b->size == asked) return b;
-        if (shard_fits(b->size, asked) && (!best || b->size < best->size)) best = b;
+        if (!serves(b->size, asked, type)) continue;
+        if (type == COPPICE_EPISODIC) return b;
+        if (!best || b->size < best->size) best = b;
     }
     return best;
 }
 
-struct block *shard_take(struct shard *s, uint64_t asked) {
+/* A ready block of type `of` for a request of type `by`. */
+static inline struct block *take_of(struct shard *s, uint64_t asked, enum coppice_type of, enum coppice_type by) {
     unsigned bin = shard_bin(asked);
-    struct block *b = best_of(s->bin[bin], asked);
-    if (!b && bin + 1 < BINS) b = best_of(s->bin[bin + 1], asked);
+    struct block *b = best_of(s->bin[of][bin], asked, by);
+    if (!b && bin + 1 < BINS) b = best_of(s->bin[of][bin + 1], asked, by);
     if (b) bin_unlink(s, b), age_unlink(s, b);
     return b;
+}
+
+struct block *shard_take(struct shard *s, uint64_t asked, enum coppice_type type) { return take_of(s, asked, type, type); }
+
+struct block *shard_lend(struct shard *s, uint64_t asked, enum coppice_type type) {
+    for (enum coppice_type of = COPPICE_UNTYPED; of < COPPICE_EMOTIONAL; of++) {
+        struct block *b = of == type ? NULL : take_of(s, asked, of, type);
+        if (b) return b;
+    }
+    return NULL;
 }
 
 /* The smallest of the first blocks of one bin that are of `least` to `most` bytes. */
@@ -94,30 +119,38 @@ static struct block *smallest_of(struct block *head, uint64_t least, uint64_t mo
     return best;
 }
 
-static struct block *find_between(struct shard *s, uint64_t least, uint64_t most) {
+static struct block *between_of(struct shard *s, uint64_t least, uint64_t most, enum coppice_type of) {
     struct block *b = NULL;
-    for (unsigned bin = shard_bin(least), last = shard_bin(most); bin <= last && !b; bin++) b = smallest_of(s->bin[bin], least, most);
+    if (!shard_has(s, of)) return NULL;
+    for (unsigned bin = shard_bin(least), last = shard_bin(most); bin <= last && !b; bin++) b = smallest_of(s->bin[of][bin], least, most);
     return b;
 }
 
-struct block *shard_take_between(struct shard *s, uint64_t least, uint64_t most) {
-    struct block *b = find_between(s, least, most);
+static struct block *find_between(struct shard *s, uint64_t least, uint64_t most, enum coppice_type type) {
+    struct block *b = between_of(s, least, most, type);
+    for (enum coppice_type of = COPPICE_UNTYPED; of < COPPICE_EMOTIONAL && !b; of++) b = between_of(s, least, most, of);
+    return b;
+}
+
+struct block *shard_take_between(struct shard *s, uint64_t least, uint64_t most, enum coppice_type type) {
+    struct block *b = find_between(s, least, most, type);
     if (b) bin_unlink(s, b), age_unlink(s, b);
     return b;
 }
 
-bool shard_has_between(struct shard *s, uint64_t least, uint64_t most) {
-    if (find_between(s, least, most)) return true;
+bool shard_has_between(struct shard *s, uint64_t least, uint64_t most, enum coppice_type type) {
+    if (find_between(s, least, most, type)) return true;
     int looked = 0;
     for (struct block *b = s->pending_first; b && looked < LOOK_AT * 4; b = b->next, looked++)
         if (b->size >= least && b->size <= most) return true;
     return false;
 }
 
-struct block *shard_take_largest(struct shard *s) {
+struct block *shard_take_largest(struct shard *s, enum coppice_type type) {
+    struct block **bins = s->bin[type];
     unsigned bin = BINS;
-    while (bin > 0 && !s->bin[bin - 1]) bin--;
-    struct block *best = bin > 0 ? s->bin[bin - 1] : NULL;
+    while (bin > 0 && !bins[bin - 1]) bin--;
+    struct block *best = bin > 0 ? bins[bin - 1] : NULL;
     int looked = 0;
     for (struct block *b = best; b && looked < LOOK_AT; b = b->next, looked++)
         if (b->size >= best->size) best = b; /* the older of equals */
@@ -125,14 +158,14 @@ struct block *shard_take_largest(struct shard *s) {
     return best;
 }
 
-struct block *shard_find_pending(struct shard *s, uint64_t asked) {
+struct block *shard_find_pending(struct shard *s, uint64_t asked, enum coppice_type type) {
     for (struct block *b = s->pending_first; b; b = b->next)
-        if (shard_fits(b->size, asked)) return b;
+        if (serves(b->size, asked, type) && (b->kind.type != COPPICE_EMOTIONAL || type == COPPICE_EMOTIONAL)) return b;
     return NULL;
 }
 
-struct block *shard_take_oldest(struct shard *s, bool only_ready) {
-    struct block *b = s->oldest;
+struct block *shard_take_oldest(struct shard *s, enum coppice_type type, bool only_ready) {
+    struct block *b = s->age[type].oldest;
     while (b && only_ready && b->epoch) b = b->newer;
     if (!b) return NULL;
     age_unlink(s, b);

@@ -3,7 +3,13 @@
  * A *shard* holds cached blocks: *pending* ones in the order of their epochs, and *ready* ones in *bins* by size.
  * A thread uses one shard for ever, so its lock is taken without contention; a thread that finds nothing in its own
  * looks into the others before it asks the driver. Bins: sizes in units of 512 bytes, eight bins to a doubling, so the
- * blocks of one bin differ by at most an eighth. Everything here is under the shard's lock. */
+ * blocks of one bin differ by at most an eighth. Everything here is under the shard's lock.
+ *
+ * Each memory *type* (docs/TYPES.md) has bins and an age list of its own: a block goes where its last owner's type says. What
+ * fits depends on who asks: a procedural request takes a block of exactly its size, any other one of which at most an
+ * eighth is left over; an episodic one takes the block that was freed last, any other the smallest. A shard *lends* blocks
+ * of other types to a request that would otherwise go to the driver, but never emotional ones, which are kept for their
+ * own. */
 #ifndef COPPICE_DEVICE_SHARD_H
 #define COPPICE_DEVICE_SHARD_H
 #include "base/lock.h"
@@ -15,9 +21,11 @@ enum { SHARDS = COUNTER_SHARDS, BINS = 264 };
 struct shard {
     struct lock lock;
     struct block *pending_first, *pending_last; /* epochs never decrease along the list */
-    struct block *oldest, *newest;              /* every cached block of the shard, by time of free */
-    uint64_t cached;                            /* bytes in all of them */
-    struct block *bin[BINS];                    /* ready blocks, last freed first */
+    struct block_ages {
+        struct block *oldest, *newest;          /* every cached block of the type, by time of free */
+        uint64_t cached;                        /* bytes in them */
+    } age[COPPICE_TYPES];
+    struct block *bin[COPPICE_TYPES][BINS];     /* ready blocks, last freed first */
 } __attribute__((aligned(128)));
 
 /* Bin of a size in bytes: blocks and requests alike, by 512-byte units rounded up. */
@@ -36,16 +44,26 @@ void shard_init(struct shard *s);
 void shard_put(struct shard *s, struct block *b, bool ready);
 /* Pending blocks whose epoch has passed become ready. */
 void shard_settle(struct shard *s);
-/* The best ready block for `asked` bytes, or NULL; it leaves the shard. */
-struct block *shard_take(struct shard *s, uint64_t asked);
-/* The smallest ready block of `least` to `most` bytes, among those of its bin that are looked at; it leaves the shard. */
-struct block *shard_take_between(struct shard *s, uint64_t least, uint64_t most);
+/* The ready block of this type for `asked` bytes, or NULL; it leaves the shard. */
+struct block *shard_take(struct shard *s, uint64_t asked, enum coppice_type type);
+/* The same from the blocks of other types. */
+struct block *shard_lend(struct shard *s, uint64_t asked, enum coppice_type type);
+/* The smallest ready block of `least` to `most` bytes, among those of its bin that are looked at, of this type or else one
+ * that is lent; it leaves the shard. */
+struct block *shard_take_between(struct shard *s, uint64_t least, uint64_t most, enum coppice_type type);
 /* Is there such a block, ready or among the first that are pending? */
-bool shard_has_between(struct shard *s, uint64_t least, uint64_t most);
-/* The largest ready block leaves the shard, the older of equals; NULL when there is none. */
-struct block *shard_take_largest(struct shard *s);
-/* The pending block that fits and has the earliest epoch; it stays. NULL when none fits. */
-struct block *shard_find_pending(struct shard *s, uint64_t asked);
-/* The oldest cached block leaves the shard, or only a ready one; NULL when there is none. */
-struct block *shard_take_oldest(struct shard *s, bool only_ready);
+bool shard_has_between(struct shard *s, uint64_t least, uint64_t most, enum coppice_type type);
+/* The largest ready block of the type leaves the shard, the older of equals; NULL when there is none. */
+struct block *shard_take_largest(struct shard *s, enum coppice_type type);
+/* The pending block that may serve the request and has the earliest epoch; it stays. NULL when none fits. */
+struct block *shard_find_pending(struct shard *s, uint64_t asked, enum coppice_type type);
+/* The oldest cached block of the type leaves the shard, or only a ready one; NULL when there is none. */
+struct block *shard_take_oldest(struct shard *s, enum coppice_type type, bool only_ready);
+/* Is anything cached, of the type or of any? Without the lock: a hint. */
+static inline bool shard_has(const struct shard *s, enum coppice_type type) { return __atomic_load_n(&s->age[type].oldest, __ATOMIC_RELAXED) != NULL; }
+static inline bool shard_is_empty(const struct shard *s) {
+    for (enum coppice_type type = 0; type < COPPICE_TYPES; type++)
+        if (shard_has(s, type)) return false;
+    return true;
+}
 #endif

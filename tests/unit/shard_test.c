@@ -39,17 +39,17 @@ START_TEST(the_best_fit_is_taken) {
     struct block *tight = block_of(1030, 0);
     shard_put(&shard, tight, true);
     shard_put(&shard, block_of(1120, 0), true);
-    ck_assert_ptr_eq(shard_take(&shard, 1025), tight);
-    ck_assert_ptr_null(shard_take(&shard, 4096));
-    ck_assert_ptr_nonnull(shard_take(&shard, 1100));
+    ck_assert_ptr_eq(shard_take(&shard, 1025, COPPICE_UNTYPED), tight);
+    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED));
+    ck_assert_ptr_nonnull(shard_take(&shard, 1100, COPPICE_UNTYPED));
 }
 END_TEST
 
 START_TEST(a_block_that_wastes_more_is_left) {
     shard_put(&shard, block_of(103 << 20, 0), true);
-    ck_assert_ptr_null(shard_take(&shard, 80 << 20));
-    ck_assert_ptr_null(shard_take(&shard, 88 << 20)); /* in the next bin, and still more than an eighth */
-    ck_assert_ptr_nonnull(shard_take(&shard, 91 << 20));
+    ck_assert_ptr_null(shard_take(&shard, 80 << 20, COPPICE_UNTYPED));
+    ck_assert_ptr_null(shard_take(&shard, 88 << 20, COPPICE_UNTYPED)); /* in the next bin, and still more than an eighth */
+    ck_assert_ptr_nonnull(shard_take(&shard, 91 << 20, COPPICE_UNTYPED));
 }
 END_TEST
 
@@ -59,11 +59,11 @@ START_TEST(a_loose_fit_is_the_smallest_in_its_range) {
     shard_put(&shard, smaller, true);
     shard_put(&shard, block_of(90 << 20, 0), true);
     shard_put(&shard, pending, false);
-    ck_assert_ptr_null(shard_take_between(&shard, 10 << 20, 25 << 20)); /* the only one waits */
-    ck_assert(shard_has_between(&shard, 10 << 20, 25 << 20) && shard_has_between(&shard, 80 << 20, 100 << 20));
-    ck_assert(!shard_has_between(&shard, 51 << 20, 89 << 20));
-    ck_assert_ptr_eq(shard_take_between(&shard, 10 << 20, 80 << 20), smaller);
-    ck_assert_ptr_null(shard_take_between(&shard, 10 << 20, 49 << 20));
+    ck_assert_ptr_null(shard_take_between(&shard, 10 << 20, 25 << 20, COPPICE_UNTYPED)); /* the only one waits */
+    ck_assert(shard_has_between(&shard, 10 << 20, 25 << 20, COPPICE_UNTYPED) && shard_has_between(&shard, 80 << 20, 100 << 20, COPPICE_UNTYPED));
+    ck_assert(!shard_has_between(&shard, 51 << 20, 89 << 20, COPPICE_UNTYPED));
+    ck_assert_ptr_eq(shard_take_between(&shard, 10 << 20, 80 << 20, COPPICE_UNTYPED), smaller);
+    ck_assert_ptr_null(shard_take_between(&shard, 10 << 20, 49 << 20, COPPICE_UNTYPED));
 }
 END_TEST
 
@@ -73,10 +73,10 @@ START_TEST(the_largest_ready_block_leaves_first) {
     shard_put(&shard, largest, true);
     shard_put(&shard, block_of((51 << 20) - 1024, 0), true);
     shard_put(&shard, block_of(90 << 20, 50), false);
-    ck_assert_ptr_eq(shard_take_largest(&shard), largest);
-    shard_take_largest(&shard), shard_take_largest(&shard);
-    ck_assert_ptr_null(shard_take_largest(&shard));
-    ck_assert_uint_eq(shard.cached, 90 << 20);
+    ck_assert_ptr_eq(shard_take_largest(&shard, COPPICE_UNTYPED), largest);
+    shard_take_largest(&shard, COPPICE_UNTYPED), shard_take_largest(&shard, COPPICE_UNTYPED);
+    ck_assert_ptr_null(shard_take_largest(&shard, COPPICE_UNTYPED));
+    ck_assert_uint_eq(shard.age[COPPICE_UNTYPED].cached, 90 << 20);
 }
 END_TEST
 
@@ -84,14 +84,14 @@ START_TEST(a_pending_block_is_not_taken) {
     struct block *b = block_of(4096, 50);
     shard_put(&shard, b, false);
     shard_settle(&shard);
-    ck_assert_ptr_null(shard_take(&shard, 4096));
-    ck_assert_ptr_eq(shard_find_pending(&shard, 4000), b);
+    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED));
+    ck_assert_ptr_eq(shard_find_pending(&shard, 4000, COPPICE_UNTYPED), b);
     atomic_store(&fence_clock.passed, 49);
     shard_settle(&shard);
-    ck_assert_ptr_null(shard_take(&shard, 4096));
+    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED));
     atomic_store(&fence_clock.passed, 50);
     shard_settle(&shard);
-    ck_assert_ptr_eq(shard_take(&shard, 4096), b);
+    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_UNTYPED), b);
 }
 END_TEST
 
@@ -99,9 +99,9 @@ START_TEST(the_oldest_ready_block_is_found_behind_pending_ones) {
     struct block *pending = block_of(4096, 50), *ready = block_of(8192, 0);
     shard_put(&shard, pending, false);
     shard_put(&shard, ready, true);
-    ck_assert_ptr_eq(shard_take_oldest(&shard, true), ready);
-    ck_assert_ptr_null(shard_take_oldest(&shard, true));
-    ck_assert_ptr_eq(shard_take_oldest(&shard, false), pending);
+    ck_assert_ptr_eq(shard_take_oldest(&shard, COPPICE_UNTYPED, true), ready);
+    ck_assert_ptr_null(shard_take_oldest(&shard, COPPICE_UNTYPED, true));
+    ck_assert_ptr_eq(shard_take_oldest(&shard, COPPICE_UNTYPED, false), pending);
 }
 END_TEST
 
@@ -117,29 +117,78 @@ START_TEST(random_use_agrees_with_a_model) {
             shard_put(&shard, block_of(size, ready ? 0 : epoch), ready);
             bytes += size, inside++;
         } else if (rand() % 4 == 0) {
-            struct block *b = shard_take_oldest(&shard, false);
+            struct block *b = shard_take_oldest(&shard, COPPICE_UNTYPED, false);
             ck_assert_int_eq(b != NULL, inside > 0);
             if (b) bytes -= b->size, inside--;
         } else {
             uint64_t asked = (uint64_t)(rand() % 20000 + 1);
             shard_settle(&shard);
-            struct block *b = shard_take(&shard, asked);
+            struct block *b = shard_take(&shard, asked, COPPICE_UNTYPED);
             if (!b) continue;
             ck_assert(shard_fits(b->size, asked));
             ck_assert_uint_eq(b->epoch, 0);
             bytes -= b->size, inside--;
         }
         if (rand() % 16 == 0) atomic_store(&fence_clock.passed, epoch - (uint64_t)(rand() % 3));
-        ck_assert_uint_eq(shard.cached, bytes);
+        ck_assert_uint_eq(shard.age[COPPICE_UNTYPED].cached, bytes);
     }
-    while (shard_take_oldest(&shard, false)) inside--;
+    while (shard_take_oldest(&shard, COPPICE_UNTYPED, false)) inside--;
     ck_assert_uint_eq(inside, 0);
-    ck_assert_uint_eq(shard.cached, 0);
+    ck_assert_uint_eq(shard.age[COPPICE_UNTYPED].cached, 0);
     ck_assert_ptr_null(shard.pending_first);
-    for (unsigned i = 0; i < BINS; i++) ck_assert_ptr_null(shard.bin[i]);
+    for (unsigned i = 0; i < BINS; i++) ck_assert_ptr_null(shard.bin[COPPICE_UNTYPED][i]);
 }
 END_TEST
 
-SUITE("shard", setup, NULL,
+static struct block *typed(uint64_t size, enum coppice_type type) {
+    struct block *b = block_of(size, 0);
+    b->kind.type = (uint8_t)type;
+    shard_put(&shard, b, true);
+    return b;
+}
+
+START_TEST(each_type_has_blocks_of_its_own) {
+    struct block *mine = typed(4096, COPPICE_EPISODIC), *other = typed(4096, COPPICE_SEMANTIC);
+    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED));
+    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_EPISODIC), mine);
+    ck_assert_ptr_null(shard_take_oldest(&shard, COPPICE_EPISODIC, false));
+    ck_assert_uint_eq(shard.age[COPPICE_SEMANTIC].cached, 4096);
+    ck_assert_ptr_eq(shard_take_oldest(&shard, COPPICE_SEMANTIC, false), other);
+}
+END_TEST
+
+START_TEST(blocks_are_lent_but_not_emotional_ones) {
+    struct block *kept = typed(4096, COPPICE_EMOTIONAL), *lent = typed(4096, COPPICE_SEMANTIC);
+    ck_assert_ptr_eq(shard_lend(&shard, 4096, COPPICE_EPISODIC), lent);
+    ck_assert_ptr_null(shard_lend(&shard, 4096, COPPICE_EPISODIC));
+    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_EMOTIONAL), kept);
+    kept->epoch = 50;
+    shard_put(&shard, kept, false);
+    ck_assert_ptr_null(shard_find_pending(&shard, 4096, COPPICE_UNTYPED));
+    ck_assert_ptr_eq(shard_find_pending(&shard, 4096, COPPICE_EMOTIONAL), kept);
+}
+END_TEST
+
+START_TEST(procedural_requests_take_their_exact_size) {
+    typed(1 << 20, COPPICE_PROCEDURAL), typed(1 << 20, COPPICE_UNTYPED);
+    ck_assert_ptr_null(shard_take(&shard, (1 << 20) - 4096, COPPICE_PROCEDURAL));
+    ck_assert_ptr_null(shard_lend(&shard, (1 << 20) - 4096, COPPICE_PROCEDURAL));
+    ck_assert_ptr_nonnull(shard_take(&shard, 1 << 20, COPPICE_PROCEDURAL));
+    ck_assert_ptr_nonnull(shard_lend(&shard, 1 << 20, COPPICE_PROCEDURAL));
+}
+END_TEST
+
+START_TEST(episodic_requests_take_what_was_freed_last) {
+    typed(1030, COPPICE_EPISODIC);
+    struct block *last = typed(1100, COPPICE_EPISODIC);
+    typed(1030, COPPICE_UNTYPED);
+    typed(1100, COPPICE_UNTYPED);
+    ck_assert_ptr_eq(shard_take(&shard, 1026, COPPICE_EPISODIC), last);
+    ck_assert_uint_eq(shard_take(&shard, 1026, COPPICE_UNTYPED)->size, 1030);
+}
+END_TEST
+
+SUITE("shard", setup, NULL, each_type_has_blocks_of_its_own, blocks_are_lent_but_not_emotional_ones, procedural_requests_take_their_exact_size,
+      episodic_requests_take_what_was_freed_last,
       bins_are_monotonic_and_an_eighth_apart, the_best_fit_is_taken, a_block_that_wastes_more_is_left,
       a_loose_fit_is_the_smallest_in_its_range, the_largest_ready_block_leaves_first, a_pending_block_is_not_taken, the_oldest_ready_block_is_found_behind_pending_ones, random_use_agrees_with_a_model)

@@ -8,7 +8,7 @@ static void trim(const struct control_request *request, struct control_answer *a
     bool everything = !(request->device[0] | request->device[1]);
     if (device_too) {
         struct given_back given = device_give_back(everything ? NULL : request->device);
-        answer->device_bytes = given.device, answer->pool_bytes = given.pools;
+        answer->device_bytes = given.device, answer->pool_bytes = given.pools, answer->pinned_bytes = given.pinned;
     }
     if (!everything) return;
     size_t before = heap_returned_bytes();

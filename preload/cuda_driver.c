@@ -208,6 +208,16 @@ EXPORT CUresult cuMemPoolDestroy(CUmemoryPool pool) {
     return real(pool);
 }
 
+/* --- page-locked host memory */
+#define PINNED_HOOK(name, params, args, ours) \
+    EXPORT CUresult name params { \
+        __typeof__(&name) real = REAL(name); \
+        return IN_FORCE() ? ours : real args; \
+    }
+PINNED_HOOK(cuMemHostAlloc, (void **p, size_t size, unsigned flags), (p, size, flags), pinned_alloc(p, size, flags, false))
+PINNED_HOOK(cuMemAllocHost_v2, (void **p, size_t size), (p, size), pinned_alloc(p, size, 0, true))
+PINNED_HOOK(cuMemFreeHost, (void *p), (p), pinned_free(p))
+
 /* --- host memory that the device will write into: the heap must not take its pages away */
 #define REGISTER_HOOK(name) \
     EXPORT CUresult name(void *p, size_t size, unsigned flags) { \

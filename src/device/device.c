@@ -128,6 +128,11 @@ CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr addre
     CUresult answer = driver.cuMemGetAddressRange_v2(&start, &length, address);
     if (answer != CUDA_SUCCESS) return answer;
     struct block *b = block_find(start);
+    struct pinned_facts pinned;
+    if (!b && pinned_find(start, &pinned)) {
+        length = pinned.asked;
+        if (pinned.cached) return CUDA_ERROR_NOT_FOUND;
+    }
     if (b && atomic_load(&b->state) == BLOCK_CACHED) return CUDA_ERROR_NOT_FOUND; /* the program has freed it */
     if (base) *base = start;
     if (size) *size = b ? b->asked : length;
@@ -136,6 +141,11 @@ CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr addre
 
 void device_correct_range(size_t *size, CUdeviceptr address) {
     CUdeviceptr base = 0;
+    struct pinned_facts pinned;
+    if (pinned_find(address, &pinned)) {
+        *size = pinned.asked;
+        return;
+    }
     if (!driver.cuMemGetAddressRange_v2 || driver.cuMemGetAddressRange_v2(&base, NULL, address) != CUDA_SUCCESS) return;
     uint64_t asked = pool_asked(base);
     if (asked) *size = asked;
@@ -149,6 +159,7 @@ static void look_inside(struct block *b, void *with) {
 }
 
 void device_exported(CUdeviceptr address) {
+    if (!block_find(address) && pinned_taint(address)) return;
     struct inside in = { address, address };
     if (!block_find(address)) block_each(look_inside, &in);
     pool_taint(in.base);
@@ -156,7 +167,7 @@ void device_exported(CUdeviceptr address) {
 
 void device_context_ended(struct context *c, bool ended) {
     if (!c) return;
-    if (ended) pool_drop_context(c), context_ended(c);
+    if (ended) pinned_context_ended(c), pool_drop_context(c), context_ended(c);
     else context_reopen(c);
 }
 
@@ -183,4 +194,4 @@ void device_note_synchronize(CUresult answer) {
     if (trace_wanted() && c && answer == CUDA_SUCCESS) trace_event(TRACE_SYNC, .context = c->index);
 }
 
-void device_fork_child(void) { pool_fork_child(), room_fork_child(); }
+void device_fork_child(void) { pool_fork_child(), pinned_fork_child(), room_fork_child(); }

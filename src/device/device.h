@@ -3,6 +3,7 @@
 #ifndef COPPICE_DEVICE_DEVICE_H
 #define COPPICE_DEVICE_DEVICE_H
 #include "device/context.h"
+#include "device/pinned.h"
 #include "device/pool.h"
 #include "device/room.h"
 

@@ -14,7 +14,8 @@ void driver_fill(void *(*find)(const char *name)) {
     /* without these the pool cannot be correct: hooks then pass everything through */
     bool enough = driver.cuMemAlloc_v2 && driver.cuMemFree_v2 && driver.cuCtxGetCurrent && driver.cuCtxGetDevice &&
                   driver.cuEventCreate && driver.cuEventQuery && driver.cuCtxPushCurrent_v2 && driver.cuCtxPopCurrent_v2 &&
-                  driver.cuCtxSynchronize && driver.cuThreadExchangeStreamCaptureMode;
+                  driver.cuCtxSynchronize && driver.cuThreadExchangeStreamCaptureMode &&
+                  driver.cuMemHostAlloc && driver.cuMemAllocHost_v2 && driver.cuMemFreeHost;
     atomic_store_explicit(&ready, enough, memory_order_release);
 }
 

@@ -9,6 +9,7 @@
 
 /* Every floating-point format reads it as NaN, integers as -1, and no pointer of it is valid. */
 enum { POISON_BYTE = 0xff };
+#define POISON_WAIT_NS 10000000000u /* work that lasts longer keeps its block from being filled, not the free from returning */
 
 /* False when the driver cannot: then the bytes are what they were, or part of them. */
 bool fill_bytes(struct context *c, uint64_t address, unsigned char value, uint64_t size);

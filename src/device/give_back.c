@@ -1,5 +1,6 @@
 /* give_back.c: requests to give memory back; see give_back.h. */
 #include "device/give_back.h"
+#include "device/pinned.h"
 #include "device/pool.h"
 #include "device/room.h"
 #include <stdbool.h>
@@ -19,6 +20,7 @@ struct given_back device_give_back(const uint64_t uuid[2]) {
         given.device += bytes;
         given.pools += room_trim_pools(c);
     }
+    if (!uuid) given.pinned = pinned_give_back();
     pool_chore_ends();
     return given;
 }

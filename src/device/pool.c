@@ -6,6 +6,7 @@
 #include "device/fence.h"
 #include "device/fill.h"
 #include "device/fit.h"
+#include "device/pinned.h"
 #include "device/trace.h"
 #include "device/work.h"
 #include "stats/service.h"
@@ -16,7 +17,6 @@ enum {
     CLOSE_AFTER = 64,           /* frees of a shard between two looks at the epoch and the clock */
     WAIT_NS = 2000000,          /* how long a request waits for pending memory that fits before it grows the pool */
 };
-#define POISON_WAIT_NS 10000000000u /* work that lasts longer keeps its block from being filled, not the free from returning */
 static _Atomic uint32_t next_shard;
 
 static inline struct shard *own_shard(struct context *c) {
@@ -346,7 +346,7 @@ static void end_chores(void) {
     lock_release(&chore_lock);
 }
 
-static void begin_chores(void) {
+void pool_begin_chores(void) {
     static _Atomic bool begun;
     if (likely(atomic_load_explicit(&begun, memory_order_relaxed)) || atomic_exchange(&begun, true)) return;
     atexit(end_chores); /* registered after the driver's own handlers, so it runs before them */
@@ -372,7 +372,7 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
     counter_bump(&n->allocs, 1);
     lock_release(&own_shard(c)->lock);
     if (trace_wanted()) trace_event(TRACE_ALLOC, TRACE_MISS, c->index, .address = address, .size = asked);
-    begin_chores();
+    pool_begin_chores();
 }
 
 bool pool_adopt_cached(struct context *c, uint64_t address, uint64_t size, enum coppice_type type) {
@@ -471,6 +471,7 @@ void pool_chore_ends(void) { lock_release(&chore_lock); }
 void pool_chore(void) {
     if (!pool_chore_begins()) return;
     give_back_while_idle();
+    pinned_chore();
     pool_chore_ends();
 }
 

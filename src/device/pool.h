@@ -54,6 +54,8 @@ uint64_t pool_asked(uint64_t base);
 uint64_t pool_flush_context(struct context *c);
 /* Once a second, from the service thread: where the device is idle, what demand is no longer worth goes back. */
 void pool_chore(void);
+/* Cached memory exists: the service thread is wanted, and the process's end is watched for. */
+void pool_begin_chores(void);
 /* Around what a thread of ours does to the driver: false (and nothing to end) once the process has begun to end. */
 bool pool_chore_begins(void);
 void pool_chore_ends(void);

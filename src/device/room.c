@@ -2,6 +2,7 @@
 #include "device/room.h"
 #include "base/lock.h"
 #include "base/options.h"
+#include "device/pinned.h"
 #include "device/pool.h"
 #include "device/tenants.h"
 
@@ -39,6 +40,8 @@ static uint64_t other_caches(struct context *c, bool same_device) {
 static uint64_t device_caches(struct context *c) { return other_caches(c, true); }
 static uint64_t process_caches(struct context *c) { return other_caches(c, false); }
 
+static uint64_t pinned_cache(struct context *c) { return (void)c, pinned_give_back(); }
+
 static size_t free_now(void) {
     size_t left = 0, all;
     return driver.cuMemGetInfo_v2 && driver.cuMemGetInfo_v2(&left, &all) == CUDA_SUCCESS ? left : 0;
@@ -71,7 +74,7 @@ static uint64_t stream_ordered_pools(struct context *c) { return c ? room_trim_p
 
 static uint64_t co_tenants(struct context *c) { return c ? tenants_give_back(c) : 0; }
 
-static uint64_t (*const chain[])(struct context *c) = { own_cache, device_caches, process_caches, stream_ordered_pools, co_tenants };
+static uint64_t (*const chain[])(struct context *c) = { own_cache, device_caches, process_caches, pinned_cache, stream_ordered_pools, co_tenants };
 enum { LINKS = sizeof chain / sizeof *chain };
 
 static bool next_gives(struct room *r, struct context *c) {

@@ -78,6 +78,26 @@ struct thread_counters {
     X(fences, "calls", "epochs closed by an event") \
     X(fence_waits, "calls", "times an allocation waited for an epoch to pass")
 
+/* PINNED_COUNTER(name, unit, help): page-locked host memory made in the context; atomic */
+#define PINNED_COUNTERS(X) \
+    X(live_bytes, "bytes", "what the program asked for and has not freed") \
+    X(rounding_bytes, "bytes", "reserved beyond what was asked, in live memory") \
+    X(reserved_bytes, "bytes", "taken from the driver: live + rounding + cached") \
+    X(peak_live_bytes, "bytes", "highest live_bytes") \
+    X(peak_reserved_bytes, "bytes", "highest reserved_bytes") \
+    X(allocs, "calls", "allocations by the program") \
+    X(frees, "calls", "frees by the program") \
+    X(hits, "calls", "allocations served without a driver allocation") \
+    X(misses, "calls", "allocations that asked the driver") \
+    X(driver_allocs, "calls", "successful driver allocations") \
+    X(driver_frees, "calls", "driver frees, and what went with its context") \
+    X(trims, "calls", "cached allocations that were given back")
+struct pinned_counters {
+#define X(name, unit, help) counter name;
+    PINNED_COUNTERS(X)
+#undef X
+};
+
 /* INTERN_COUNTER(name, unit, help): written under the lock of src/intern; what every hit changes lies in the thread slots.
  * bytes_saved = bytes_in - bytes_added: the copies that were not made */
 #define INTERN_COUNTERS(X) \
@@ -136,6 +156,7 @@ struct device_counters {
     /* sampled time of hits: bucket b counts hits of [2^(b/4), 2^((b+1)/4)) ns */
     counter hit_ns[COUNTER_HIT_BUCKETS];
     struct device_shard_counters shard[COUNTER_SHARDS];
+    struct pinned_counters pinned;
 };
 
 /* A device's numbers as readers want them: the shards added up, cached_bytes derived from the conservation equation. */

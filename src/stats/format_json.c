@@ -30,6 +30,22 @@ static void uuid(struct text *t, uint64_t high, uint64_t low) {
     text_char(t, '"');
 }
 
+static uint64_t cached_of(const struct pinned_counters *n) {
+    uint64_t used = counter_get(&n->live_bytes) + counter_get(&n->rounding_bytes), reserved = counter_get(&n->reserved_bytes);
+    return reserved > used ? reserved - used : 0;
+}
+
+static void pinned(struct text *t, const struct pinned_counters *n) {
+    uint64_t hits = counter_get(&n->hits), misses = counter_get(&n->misses);
+    if (hits + misses == 0) return;
+    key(t, "pinned"), text_char(t, '{');
+#define X(field, unit, help) number(t, #field, counter_get(&n->field));
+    PINNED_COUNTERS(X)
+#undef X
+    number(t, "cached_bytes", cached_of(n)), ratio(t, "hit_rate", hits, hits + misses);
+    text_char(t, '}');
+}
+
 static void device(struct text *t, const struct device_counters *d, uint64_t now_ns) {
     struct device_totals n = device_totals(d);
     text_char(t, '{');
@@ -48,6 +64,7 @@ static void device(struct text *t, const struct device_counters *d, uint64_t now
     percentile(t, "hit_ns_p50", d, 50);
     percentile(t, "hit_ns_p99", d, 99);
     if (n.kv_allocs > 0) ratio(t, "kv_share", n.kv_live_bytes, n.live_bytes), key(t, "kv_growth_bytes"), text_i64(t, device_kv_growth(d, now_ns));
+    pinned(t, &d->pinned);
     text_char(t, '}');
 }
 

@@ -48,6 +48,14 @@ static void kv(struct text *t, const struct device_counters *d, const struct dev
     text_add(t, " in the last minute\n");
 }
 
+static void pinned(struct text *t, const struct pinned_counters *n) {
+    uint64_t hits = counter_get(&n->hits), misses = counter_get(&n->misses);
+    if (hits + misses == 0) return;
+    label(t, "  pinned"), size(t, "live", counter_get(&n->live_bytes)), size(t, "reserved", counter_get(&n->reserved_bytes));
+    size(t, "peak reserved", counter_get(&n->peak_reserved_bytes)), count(t, "allocs", counter_get(&n->allocs));
+    count(t, "frees", counter_get(&n->frees)), ratio(t, "hits", hits, hits + misses), text_char(t, '\n');
+}
+
 static void device(struct text *t, const struct device_counters *d, uint64_t now_ns) {
     struct device_totals n = device_totals(d);
     label(t, "device"), text_char(t, ' '), text_u64(t, counter_get(&d->id)), text_char(t, ' '), plain(t, d->name), text_char(t, '\n');
@@ -60,6 +68,7 @@ static void device(struct text *t, const struct device_counters *d, uint64_t now
     label(t, "  driver"), count(t, "allocs", n.driver_allocs), count(t, "frees", n.driver_frees), count(t, "trims", n.trims);
     count(t, "oom recoveries", n.oom_recoveries), count(t, "foreign frees", n.foreign_frees), count(t, "tainted", n.tainted_blocks);
     text_char(t, '\n');
+    pinned(t, &d->pinned);
     if (n.tenant_requests + n.asked_bytes == 0) return;
     label(t, "  others"), count(t, "asked", n.tenant_requests), count(t, "silent", n.tenants_silent), size(t, "got", n.tenant_bytes);
     size(t, "gave", n.asked_bytes), text_char(t, '\n');

@@ -28,6 +28,7 @@
     X(cuStreamCreate) X(cuStreamCreateWithPriority) X(cuStreamDestroy_v2) X(cuStreamSynchronize) X(cuStreamQuery) X(cuLaunchHostFunc) X(cuStreamWaitEvent) \
     X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuGraphDestroy) X(cuStreamIsCapturing) X(cuThreadExchangeStreamCaptureMode) \
     X(cuEventCreate) X(cuEventRecord) X(cuEventSynchronize) \
+    X(cuMemHostAlloc) X(cuMemAllocHost_v2) X(cuMemFreeHost) X(cuMemHostGetFlags) X(cuMemHostGetDevicePointer_v2) \
     X(cuMemCreate) X(cuMemRelease) X(cuMemAllocAsync) X(cuMemAllocFromPoolAsync) X(cuDeviceGetDefaultMemPool) X(cuMemPoolCreate) X(cuMemPoolDestroy) \
     X(cuMemPoolSetAttribute) X(cuMemPoolGetAttribute) \
     X(cuIpcGetMemHandle) X(cuPointerGetAttribute) X(cuPointerSetAttribute) X(cuGetProcAddress_v2)

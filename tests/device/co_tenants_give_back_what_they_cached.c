@@ -1,4 +1,5 @@
 // env: SIM_CAPACITY=1G
+// env: SIM_DEVICES=2
 // env: COPPICE_POOL_MAX=1G
 /* Processes on one device: one that is out of memory gets what the others have cached, by asking them. One that is stopped
  * costs the wait once, keeps what it has, and does not act on the request when it goes on; one that is dead is not asked;
@@ -12,7 +13,12 @@ struct other { pid_t pid; int tell, hear; };
 /* The other process: takes and frees so many MiB, says so, and does that again for each number that it is told. */
 static int be_another(void) {
     int mb;
+    CUcontext second;
     start();
+    if (getenv("SECOND_DEVICE")) {
+        OK(p_cuDevicePrimaryCtxRetain(&second, 1));
+        OK(p_cuCtxSetCurrent(second));
+    }
     while (read(3, &mb, sizeof mb) == sizeof mb) {
         if (mb > 0) give(take((size_t)mb * MB));
         if (write(4, &mb, sizeof mb) != sizeof mb) return 1;
@@ -52,14 +58,21 @@ int main(int argc, char **argv) {
     start();
     need_simulator();
     CUdeviceptr p;
-    struct other a = begin(argv[0], 300), b = begin(argv[0], 300);
-    CHECK(held_by(&a) == 300 && held_by(&b) == 300);
-    give(take(200 * MB));
-    give(take(350 * MB));
-    CHECK(stat_number("tenant_requests") == 0 && held_by(&a) + held_by(&b) == 600, "others were asked though the own cache was enough");
+    CUdeviceptr first = take(300 * MB);
+    give(take(200 * MB)), give(first);
+    struct other a = begin(argv[0], 470);
+    p = take(60 * MB); /* demand is worth it; the device is full; the own cache is enough */
+    struct other b = begin(argv[0], 300);
+    CHECK(stat_number("tenant_requests") == 0 && held_by(&a) == 470 && held_by(&b) == 300 && stat_number("oom_recoveries") == 1, "others were asked though the own cache was enough");
+    give(p);
+    setenv("SECOND_DEVICE", "1", 1);
+    struct other c = begin(argv[0], 300);
+    unsetenv("SECOND_DEVICE");
+    struct simctl_device d;
     p = take(900 * MB);
+    CHECK(p_simctl_device(NULL, c.pid, 1, &d) && d.live == 300ul * MB, "a cache on another device was asked for");
     CHECK(held_by(&a) == 0 && held_by(&b) == 0, "others hold %lu and %lu", (unsigned long)held_by(&a), (unsigned long)held_by(&b));
-    CHECK(stat_number("tenant_requests") == 2 && stat_number("tenant_bytes") == 600.0 * MB);
+    CHECK(stat_number("tenant_requests") == 2 && stat_number("tenant_bytes") == 770.0 * MB);
     give(p);
     told(&a, 300); /* and now it is the other's turn: our cache goes */
     CHECK(stat_number("asked_bytes") == 900.0 * MB && stat_number("cached_bytes") == 0);
@@ -86,6 +99,6 @@ int main(int argc, char **argv) {
     p = take(700 * MB), give(p);
     EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&p, 800 * MB));
     CHECK(stat_number("tenant_requests") == asked, "a dead process was asked");
-    end(&a);
+    end(&a), end(&c);
     return 0;
 }

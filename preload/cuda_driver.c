@@ -303,7 +303,7 @@ CONTEXT_HOOK(cuCtxAttach, (CUcontext *context, unsigned flags), (context, flags)
 
 EXPORT CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
     CUresult answer = REAL(cuCtxEnablePeerAccess)(peer, flags);
-    if (IN_FORCE() && answer == CUDA_SUCCESS) context_of(peer); /* its work counts from now on */
+    if (IN_FORCE() && answer == CUDA_SUCCESS) device_peer_enabled(context_of(peer)); /* its work counts from now on */
     return answer;
 }
 

@@ -14,6 +14,7 @@
 enum option_kind { SIZE, COUNT, TIME, BOOL, CHOICE, TEXT, LIVE = 16 /* besides: may change while the process runs */ };
 enum stats_format { STATS_TEXT, STATS_JSON };
 enum predictor_choice { PREDICTOR_WINDOW, PREDICTOR_AR, PREDICTOR_TIMER };
+enum device_backend { BACKEND_BLOCK, BACKEND_PAGE };
 enum intern_choice { INTERN_OFF, INTERN_API, INTERN_PAGES };
 
 /* Values by kind: numbers in `number`, TEXT in `text` (points into the environment; NULL when unset and the default is NULL). */

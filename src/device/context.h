@@ -36,6 +36,8 @@ struct context {
     struct demand demand;
     _Atomic uint32_t tick;          /* goes up each second, where the service thread runs */
     _Atomic uint64_t ahead_size;    /* what an emotional request last missed (ahead.h); 0: none yet */
+    struct pages *pages;         /* page backend, page.h; NULL: blocks come whole from the driver */
+    _Atomic bool pages_opened;   /* `pages` is known; else pages_of() finds out */
     struct shard shard[SHARDS];
 };
 

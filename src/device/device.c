@@ -1,6 +1,8 @@
 /* device.c: the driver's functions that own memory, answered from the pool where that is right; see device.h. */
 #include "device/device.h"
 #include "base/options.h"
+#include "device/page.h"
+#include "device/source.h"
 #include "device/trace.h"
 
 /* Pitches that the driver has chosen, by width and element size: what a cached pitched block is found by. */
@@ -36,7 +38,13 @@ CUresult device_alloc(CUdeviceptr *address, size_t size) {
         *address = cached;
         return CUDA_SUCCESS;
     }
-    uint64_t whole = pool_is_open(c) && room_could_be(c, size) ? pool_make_room(c, size) : size;
+    bool open = pool_is_open(c) && room_could_be(c, size);
+    uint64_t stitched = open ? source_take(c, size) : 0;
+    if (stitched) {
+        *address = stitched;
+        return CUDA_SUCCESS;
+    }
+    uint64_t whole = open ? pool_make_room(c, size) : size;
     CUresult answer = ask_driver(c, address, whole);
     if (answer == CUDA_ERROR_OUT_OF_MEMORY && whole != size) answer = ask_driver(c, address, whole = size);
     if (answer == CUDA_SUCCESS) pool_adopt(c, *address, whole, size);
@@ -79,7 +87,14 @@ static COLD void note_free(struct context *c, uint64_t address, uint64_t before,
 /* A live block goes back by one of the driver's functions; anything else is the driver's alone to judge. */
 static CUresult free_through(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstream), CUstream stream) {
     uint64_t before = trace_wanted() ? clock_ns() : 0;
-    struct block *b = pool_disown(address);
+    struct block *b = block_find(address);
+    if (b && source_frees(b)) {
+        struct context *c = b->context;
+        CUresult answer = source_free(b);
+        if (before) note_free(c, address, before, answer, true);
+        return answer;
+    }
+    b = pool_disown(address);
     struct context *owner = b ? b->context : context_known();
     CUresult answer = call ? call(address, stream) : driver.cuMemFree_v2(address);
     if (!b) {
@@ -106,6 +121,7 @@ CUresult device_free(CUdeviceptr address) {
 CUresult device_free_by(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstream), CUstream stream) {
     struct block *b = block_find(address);
     if (b && atomic_load(&b->state) == BLOCK_CACHED) return CUDA_ERROR_INVALID_VALUE;
+    if (b && pages_hold(b->context->pages, address)) return device_free(address); /* no pool of the driver's knows it */
     return b ? free_through(address, call, stream) : call(address, stream);
 }
 
@@ -127,26 +143,29 @@ CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr addre
     size_t length = 0;
     CUresult answer = driver.cuMemGetAddressRange_v2(&start, &length, address);
     if (answer != CUDA_SUCCESS) return answer;
+    uint64_t paged = source_base(address);
+    if (paged) start = paged;
     struct block *b = block_find(start);
     struct pinned_facts pinned;
-    if (!b && pinned_find(start, &pinned)) {
+    if (!b && !paged && pinned_find(start, &pinned)) {
         length = pinned.asked;
         if (pinned.cached) return CUDA_ERROR_NOT_FOUND;
     }
-    if (b && atomic_load(&b->state) == BLOCK_CACHED) return CUDA_ERROR_NOT_FOUND; /* the program has freed it */
+    bool gone = b ? atomic_load(&b->state) == BLOCK_CACHED || address - start >= b->size : source_owns(address);
+    if (gone) return CUDA_ERROR_NOT_FOUND; /* the program has freed it */
     if (base) *base = start;
     if (size) *size = b ? b->asked : length;
     return CUDA_SUCCESS;
 }
 
 void device_correct_range(size_t *size, CUdeviceptr address) {
-    CUdeviceptr base = 0;
+    CUdeviceptr base = source_base(address);
     struct pinned_facts pinned;
     if (pinned_find(address, &pinned)) {
         *size = pinned.asked;
         return;
     }
-    if (!driver.cuMemGetAddressRange_v2 || driver.cuMemGetAddressRange_v2(&base, NULL, address) != CUDA_SUCCESS) return;
+    if (!base && (!driver.cuMemGetAddressRange_v2 || driver.cuMemGetAddressRange_v2(&base, NULL, address) != CUDA_SUCCESS)) return;
     uint64_t asked = pool_asked(base);
     if (asked) *size = asked;
 }
@@ -192,6 +211,11 @@ void device_note_synchronize(CUresult answer) {
     struct context *c = context_known();
     context_faulted(answer);
     if (trace_wanted() && c && answer == CUDA_SUCCESS) trace_event(TRACE_SYNC, .context = c->index);
+}
+
+void device_peer_enabled(struct context *peer) {
+    struct context *c = context_current();
+    if (c && peer) source_admit(peer, c->ordinal);
 }
 
 void device_fork_child(void) { pool_fork_child(), pinned_fork_child(), room_fork_child(); }

@@ -38,5 +38,7 @@ void device_primary_ended(CUdevice device, bool ended);
 bool device_primary_is_active(CUdevice device);
 /* The program has waited for a context: for the trace. */
 void device_note_synchronize(CUresult answer);
+/* The current context may reach the memory of `peer` from now on. */
+void device_peer_enabled(struct context *peer);
 void device_fork_child(void);
 #endif

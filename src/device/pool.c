@@ -6,6 +6,7 @@
 #include "device/fence.h"
 #include "device/fill.h"
 #include "device/fit.h"
+#include "device/page.h"
 #include "device/pinned.h"
 #include "device/trace.h"
 #include "device/work.h"
@@ -117,8 +118,9 @@ static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t si
     uint64_t address = take_anywhere(c, own, size);
     if (address || !pool_is_open(c)) return address;
     uint64_t epoch = pending_epoch(c, size);
-    if (epoch == 0) return take_loosely(c, own, size);
+    if (epoch == 0) return c->pages ? 0 : take_loosely(c, own, size);
     if (!fence_poll(epoch)) {
+        if (c->pages) return 0; /* other pages may do */
         counter_add(&c->counters->fence_waits, 1);
         uint64_t start = clock_ns();
         bool passed = fence_wait(epoch, WAIT_NS);
@@ -157,7 +159,8 @@ static CUresult free_in_driver(struct context *c, uint64_t address) {
 static COLD void give_uncleared(struct context *c, uint64_t address) {
     struct block *b = pool_disown(address);
     if (!b) return;
-    if (free_in_driver(c, address) == CUDA_SUCCESS) pool_disown_done(b);
+    bool gone = pages_hold(c->pages, address) ? pages_give(c->pages, address, b->size, false) : free_in_driver(c, address) == CUDA_SUCCESS;
+    if (gone) pool_disown_done(b);
     else pool_disown_failed(b), pool_give(address, LAYER_DRIVER);
 }
 
@@ -198,12 +201,24 @@ static COLD void keep_refused(struct block *b) {
     lock_release(&s->lock);
 }
 
-/* A block that has left its shard goes back to the driver. Returns its bytes; 0: refused, it is cached as before. */
+/* The same for one that is made of pages: they are free then, the driver gets them back when there are too many. */
+static COLD uint64_t release_pages(struct block *b) {
+    struct context *c = b->context;
+    uint64_t size = b->size;
+    if (b->epoch && !fence_has_passed(b->epoch)) fence_drain(c);
+    block_hide(b);
+    if (!pages_give(c->pages, b->address, size, false)) return keep_refused(b), 0;
+    block_recycle(b);
+    return size;
+}
+
+/* A block that has left its shard goes back to where it came from. Returns its bytes; 0: refused, it is cached as before. */
 static uint64_t release(struct block *b) {
     struct context *c = b->context;
     uint64_t size = b->size;
-    block_hide(b); /* off the books first: once the driver has it back, another thread may be given the same address */
     if (trace_wanted()) trace_event(TRACE_RELEASE, .context = c->index, .address = b->address, .size = size);
+    if (pages_hold(c->pages, b->address)) return release_pages(b);
+    block_hide(b); /* off the books first: once the driver has it back, another thread may be given the same address */
     if (unlikely(free_in_driver(c, b->address) != CUDA_SUCCESS) && still_there(b)) return keep_refused(b), 0;
     block_recycle(b);
     counter_add(&c->counters->reserved_bytes, -size);
@@ -233,13 +248,28 @@ static uint64_t trim_shard(struct shard *s, enum coppice_type type, uint64_t byt
 
 /* Gives cached blocks back until `excess` bytes have gone: ready ones, then those for which the driver's free
  * has to wait, as the program's own would have; the thread's own first. */
-static uint64_t trim_context(struct context *c, uint64_t excess, enum trim_what what) {
+static uint64_t trim_blocks(struct context *c, uint64_t excess, enum trim_what what) {
     uint64_t gone = 0;
     unsigned own = (unsigned)(own_shard(c) - c->shard);
     for (unsigned pending = 0; pending < 2; pending++)
         for (unsigned type = 0; type < (unsigned)what; type++)
             for (unsigned i = 0; i < SHARDS && gone < excess; i++)
                 gone += trim_shard(&c->shard[(own + i) % SHARDS], trim_order[type], excess - gone, !pending);
+    return gone;
+}
+
+/* Where blocks are made of pages, free pages go first, and then those that blocks have left free: what counts is what the
+ * driver gets. Nothing is unmapped while anybody captures. */
+static uint64_t trim_pages(struct context *c, uint64_t excess, enum trim_what what) {
+    if (capture_active()) return 0;
+    uint64_t gone = pages_shrink(c->pages, excess), before = counter_get(&c->counters->driver_frees);
+    if (gone >= excess || trim_blocks(c, excess - gone, what) == 0) return gone;
+    gone += pages_shrink(c->pages, excess - gone);
+    return gone ? gone : counter_get(&c->counters->driver_frees) - before; /* whole allocations went */
+}
+
+static uint64_t trim_context(struct context *c, uint64_t excess, enum trim_what what) {
+    uint64_t gone = c->pages ? trim_pages(c, excess, what) : trim_blocks(c, excess, what);
     if (gone > 0) counter_add(&c->counters->trims, 1);
     return gone;
 }
@@ -274,16 +304,18 @@ static COLD void now_and_then(struct context *c, bool pending) {
 uint64_t pool_make_room(struct context *c, uint64_t size) {
     uint64_t live = counter_get(&c->counters->live_bytes), reserved = reserved_by_demand(c);
     demand_tick(&c->demand, live, clock_ns());
-    uint64_t keep = demand_keep(&c->demand, live + size);
-    if (thread_device.kind.type != COPPICE_PROCEDURAL) size = fit_new(c, size); /* those are found by exact size */
+    uint64_t most = demand_most(&c->demand), keep = demand_keep(&c->demand, live + size);
+    if (c->pages) keep = most > live + size ? most : live + size; /* what is cached can serve anything but this */
+    else if (thread_device.kind.type != COPPICE_PROCEDURAL) size = fit_new(c, size); /* those are found by exact size */
     if (reserved + size > keep && reserved > live) trim_context(c, reserved + size - keep, TRIM_BY_DEMAND);
     return size;
 }
 
-/* May this block be cached? Decided before it changes state. */
+/* May this block be cached? Decided before it changes state. What is too large for the cache alone is still worth its pages. */
 static inline bool can_keep(struct block *b) {
     struct context *c = b->context;
-    return pool_is_open(c) && !atomic_load_explicit(&b->tainted, memory_order_acquire) && b->size <= c->pool_max;
+    return pool_is_open(c) && !atomic_load_explicit(&b->tainted, memory_order_acquire) &&
+           (b->size <= c->pool_max || pages_hold(c->pages, b->address));
 }
 
 /* POISON=1: the free waits as the driver's own would, for every context, because a peer's work may use the block too. */
@@ -293,12 +325,8 @@ static COLD void poison(struct block *b) {
 
 /* A free: find the block, tag it with its epoch, put it into the thread's shard, compare three sums with their limits.
  * Every CLOSE_AFTER frees the epoch is closed; that is the only CUDA call of a free. */
-static inline enum pool_verdict give(uint64_t address) {
-    struct block *b = block_find(address);
-    if (unlikely(!b)) return POOL_FOREIGN;
-    if (unlikely(!can_keep(b))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
+static inline enum pool_verdict keep(struct block *b) {
     struct context *c = b->context;
-    if (unlikely(option_number(free_sync) || fence_must_wait())) fence_drain(fence_must_wait() ? NULL : c);
     if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
     if (unlikely(option_number(poison) && !option_number(zero))) poison(b);
     struct shard *s = own_shard(c);
@@ -320,6 +348,16 @@ static inline enum pool_verdict give(uint64_t address) {
     if (unlikely(cached > c->pool_max || beyond || contexts[1])) pool_enforce_limits(c);
     if (unlikely(now)) now_and_then(c, !ready);
     return POOL_KEPT;
+}
+
+enum pool_verdict pool_keep(struct block *b) { return keep(b); }
+
+static inline enum pool_verdict give(uint64_t address) {
+    struct block *b = block_find(address);
+    if (unlikely(!b)) return POOL_FOREIGN;
+    if (unlikely(!can_keep(b))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
+    if (unlikely(option_number(free_sync) || fence_must_wait())) fence_drain(fence_must_wait() ? NULL : b->context);
+    return keep(b);
 }
 
 /* A cached free in the trace; one that goes on to the driver is recorded there. */
@@ -353,26 +391,39 @@ void pool_begin_chores(void) {
     service_start();
 }
 
+/* A new live block enters the books of its shard. */
+static void count_alloc(struct context *c, struct block *b, bool hit) {
+    struct shard *s = own_shard(c);
+    if (b->size != b->asked) counter_add(&c->counters->rounding_bytes, b->size - b->asked);
+    raise_live(c, b->asked);
+    b->kind = thread_device.kind;
+    if (stands_apart(b)) take_apart(c, b);
+    if (!hit && b->kind.type == COPPICE_EMOTIONAL) ahead_missed(c, b->size);
+    lock_take(&s->lock);
+    counter_bump(&counts_of(c, s)->allocs, 1), counter_bump(&counts_of(c, s)->hits, hit);
+    lock_release(&s->lock);
+    if (trace_wanted()) trace_event(TRACE_ALLOC, hit ? 0 : TRACE_MISS, c->index, .address = b->address, .size = b->asked);
+    pool_begin_chores();
+}
+
+bool pool_adopt_pages(struct context *c, uint64_t address, uint64_t size, uint64_t asked, bool called) {
+    struct block *b = block_new(c, address, size, asked);
+    if (!b) return false;
+    counter_add(&c->counters->misses, called), counter_add(&c->counters->stitched_blocks, called);
+    count_alloc(c, b, !called);
+    return true;
+}
+
 void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t asked) {
     struct device_counters *d = c->counters;
-    struct device_shard_counters *n = counts_of(c, own_shard(c));
     struct block *stale = pool_disown(address); /* freed by a way that no hook sees, else the driver could not answer it */
     if (stale) pool_disown_done(stale);
     struct block *b = block_new(c, address, size, asked);
     if (!b) return; /* no memory for a descriptor: the driver's own free will find it */
     uint64_t reserved = atomic_fetch_add_explicit(&d->reserved_bytes, size, memory_order_relaxed) + size;
     counter_raise(&d->peak_reserved_bytes, reserved);
-    if (size != asked) counter_add(&d->rounding_bytes, size - asked);
-    raise_live(c, asked);
-    b->kind = thread_device.kind;
-    if (stands_apart(b)) take_apart(c, b);
-    if (b->kind.type == COPPICE_EMOTIONAL) ahead_missed(c, size);
     counter_add(&d->driver_allocs, 1), counter_add(&d->misses, 1);
-    lock_take(&own_shard(c)->lock);
-    counter_bump(&n->allocs, 1);
-    lock_release(&own_shard(c)->lock);
-    if (trace_wanted()) trace_event(TRACE_ALLOC, TRACE_MISS, c->index, .address = address, .size = asked);
-    pool_begin_chores();
+    count_alloc(c, b, false);
 }
 
 bool pool_adopt_cached(struct context *c, uint64_t address, uint64_t size, enum coppice_type type) {
@@ -404,10 +455,10 @@ void pool_disown_failed(struct block *b) {
 void pool_disown_done(struct block *b) {
     struct context *c = b->context;
     struct shard *s = own_shard(c);
-    counter_add(&c->counters->reserved_bytes, -b->size);
+    bool paged = pages_hold(c->pages, b->address); /* its pages are counted where they come and go */
+    if (!paged) counter_add(&c->counters->reserved_bytes, -b->size), counter_add(&c->counters->driver_frees, 1);
     counter_add(&c->counters->rounding_bytes, -(b->size - b->asked));
     counter_add(&c->counters->live_bytes, -b->asked);
-    counter_add(&c->counters->driver_frees, 1);
     if (stands_apart(b)) give_apart(c, b);
     block_recycle(b);
     lock_take(&s->lock);
@@ -440,9 +491,47 @@ static void trim_semantic(struct context *c) {
             b = b && tick - b->tick >= 2 ? shard_take_oldest(s, COPPICE_SEMANTIC, false) : NULL;
             lock_release(&s->lock);
             if (!b) break;
-            release(b);
+            uint64_t bytes = release(b);
+            if (c->pages) pages_shrink(c->pages, bytes);
         }
     }
+}
+
+/* --- page backend: cached blocks as a source of pages */
+static bool steal_one(struct context *c, struct shard *s, enum coppice_type type, struct theft *got) {
+    lock_take(&s->lock);
+    shard_settle(s);
+    struct block *b = shard_take_oldest(s, type, true);
+    lock_release(&s->lock);
+    if (!b) return false;
+    got->blocks++;
+    if (!pages_hold(c->pages, b->address)) got->returned += b->size;
+    release(b);
+    return true;
+}
+
+struct theft pool_steal(struct context *c, uint32_t pages) {
+    struct theft got = { 0 };
+    unsigned own = (unsigned)(own_shard(c) - c->shard);
+    for (unsigned i = 0; i < SHARDS * TRIM_BY_DEMAND; i++) {
+        struct shard *s = &c->shard[(own + i) % SHARDS];
+        enum coppice_type type = trim_order[i / SHARDS];
+        while (pages == 0 ? got.blocks == 0 : pages_free(c->pages) + got.returned / PAGE_BYTES < pages)
+            if (!shard_has(s, type) || !steal_one(c, s, type, &got)) break;
+    }
+    counter_add(&c->counters->stolen_blocks, got.blocks);
+    return got;
+}
+
+bool pool_wait_for_any(struct context *c, uint64_t limit_ns) {
+    uint64_t earliest = 0;
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *s = &c->shard[i];
+        lock_take(&s->lock);
+        if (s->pending_first && (!earliest || s->pending_first->epoch < earliest)) earliest = s->pending_first->epoch;
+        lock_release(&s->lock);
+    }
+    return earliest && fence_wait(earliest, limit_ns);
 }
 
 /* A free by the driver waits for the device: only while it has nothing to do is that nobody's time. */
@@ -499,6 +588,7 @@ void pool_drop_context(struct context *c) {
             block_hide(all.found[i]), block_recycle(all.found[i]);
         }
     } while (all.count > 0);
+    if (c->pages) pages_drop(c->pages);
     counter_set(&d->reserved_bytes, 0), counter_set(&d->rounding_bytes, 0), counter_set(&d->live_bytes, 0);
 }
 
@@ -508,4 +598,6 @@ void pool_fork_child(void) {
     capture_fork_child(), fence_fork_child(), fill_fork_child(), context_fork_child(), block_fork_child();
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
         for (unsigned j = 0; j < SHARDS; j++) lock_reset(&contexts[i]->shard[j].lock);
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if (contexts[i]->pages) lock_reset(&contexts[i]->pages->lock);
 }

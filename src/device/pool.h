@@ -29,6 +29,8 @@ enum pool_verdict {
     POOL_TWICE    /* a block that is already free: CUDA_ERROR_INVALID_VALUE */
 };
 enum pool_verdict pool_give(uint64_t address, enum pool_layer layer);
+/* The same for a block that must be kept, whatever goes on: it waits in the cache until it may be used or taken apart. */
+enum pool_verdict pool_keep(struct block *b);
 
 /* Before the driver is asked for `size` bytes: cached blocks that demand is not worth go back first, so that the pool does
  * not grow past what the program itself would have had. Returns the bytes to ask for (fit.h). */
@@ -39,6 +41,15 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
 bool pool_adopt_cached(struct context *c, uint64_t address, uint64_t size, enum coppice_type type);
 /* Bytes cached of one type; a hint. */
 uint64_t pool_cached_of(const struct context *c, enum coppice_type type);
+/* The same for a block that pages were stitched into: `called` says whether that took a call of the driver. False: no
+ * descriptor can be had, the memory is the caller's still. */
+bool pool_adopt_pages(struct context *c, uint64_t address, uint64_t size, uint64_t asked, bool called);
+/* Page backend: takes cached blocks apart whose epoch has passed, the oldest first, until `pages` are free (0: one block).
+ * Whole driver allocations among them go back to the driver, which can give as many bytes again. */
+struct theft { uint64_t blocks, returned; };
+struct theft pool_steal(struct context *c, uint32_t pages);
+/* Waits for the oldest memory behind a fence, at most `limit_ns`. False: there is none, or it has not passed. */
+bool pool_wait_for_any(struct context *c, uint64_t limit_ns);
 /* A live block that the driver is about to free: it leaves the table before the call, since the driver may hand out its
  * address to another thread at once; `failed` brings it back, `done` takes it off the books. NULL: not a live block. */
 struct block *pool_disown(uint64_t address);

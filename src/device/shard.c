@@ -4,7 +4,7 @@
 
 enum { LOOK_AT = 16 }; /* blocks of a bin that are compared for the best fit */
 
-void shard_init(struct shard *s) { *s = (struct shard){ .lock = LOCK_INIT(RANK_SHARD) }; }
+void shard_init(struct shard *s) { *s = (struct shard){ .lock = LOCK_INIT(RANK_SHARD), .slack_shift = BLOCK_SLACK_SHIFT }; }
 
 static inline struct block_ages *ages_of(struct shard *s, const struct block *b) { return &s->age[b->kind.type]; }
 
@@ -73,18 +73,18 @@ void shard_settle(struct shard *s) {
 }
 
 /* May a block of `size` bytes serve a request of this type? */
-static inline bool serves(uint64_t size, uint64_t asked, enum coppice_type type) {
-    return type == COPPICE_PROCEDURAL ? size == asked : shard_fits(size, asked);
+static inline bool serves(const struct shard *s, uint64_t size, uint64_t asked, enum coppice_type type) {
+    return type == COPPICE_PROCEDURAL ? size == asked : shard_fits(s, size, asked);
 }
 
 /* The smallest of the first blocks of one bin that fit, for an episodic request the first. The first that fits exactly ends
  * the search: the usual case. */
-static struct block *best_of(struct block *head, uint64_t asked, enum coppice_type type) {
+static struct block *best_of(const struct shard *s, struct block *head, uint64_t asked, enum coppice_type type) {
     struct block *best = NULL;
     int looked = 0;
     for (struct block *b = head; b && looked < LOOK_AT; b = b->next, looked++) {
         if (b->size == asked) return b;
-        if (!serves(b->size, asked, type)) continue;
+        if (!serves(s, b->size, asked, type)) continue;
         if (type == COPPICE_EPISODIC) return b;
         if (!best || b->size < best->size) best = b;
     }
@@ -94,8 +94,8 @@ static struct block *best_of(struct block *head, uint64_t asked, enum coppice_ty
 /* A ready block of type `of` for a request of type `by`. */
 static inline struct block *take_of(struct shard *s, uint64_t asked, enum coppice_type of, enum coppice_type by) {
     unsigned bin = shard_bin(asked);
-    struct block *b = best_of(s->bin[of][bin], asked, by);
-    if (!b && bin + 1 < BINS) b = best_of(s->bin[of][bin + 1], asked, by);
+    struct block *b = best_of(s, s->bin[of][bin], asked, by);
+    if (!b && bin + 1 < BINS) b = best_of(s, s->bin[of][bin + 1], asked, by);
     if (b) bin_unlink(s, b), age_unlink(s, b);
     return b;
 }
@@ -160,7 +160,7 @@ struct block *shard_take_largest(struct shard *s, enum coppice_type type) {
 
 struct block *shard_find_pending(struct shard *s, uint64_t asked, enum coppice_type type) {
     for (struct block *b = s->pending_first; b; b = b->next)
-        if (serves(b->size, asked, type) && (b->kind.type != COPPICE_EMOTIONAL || type == COPPICE_EMOTIONAL)) return b;
+        if (serves(s, b->size, asked, type) && (b->kind.type != COPPICE_EMOTIONAL || type == COPPICE_EMOTIONAL)) return b;
     return NULL;
 }
 

@@ -26,6 +26,7 @@ struct shard {
         uint64_t cached;                        /* bytes in them */
     } age[COPPICE_TYPES];
     struct block *bin[COPPICE_TYPES][BINS];     /* ready blocks, last freed first */
+    unsigned slack_shift;                       /* a block may be larger than asked by 1 / 2^this of itself */
 } __attribute__((aligned(128)));
 
 /* Bin of a size in bytes: blocks and requests alike, by 512-byte units rounded up. */
@@ -36,8 +37,12 @@ static inline unsigned shard_bin(uint64_t size) {
     unsigned bin = (e - 3) * 8 + (unsigned)(units >> (e - 3));
     return bin < BINS ? bin : BINS - 1;
 }
-/* May a block of `size` bytes serve `asked`? At most an eighth of it may be left over, or less than 512 bytes. */
-static inline bool shard_fits(uint64_t size, uint64_t asked) { return size >= asked && (size - asked < 512 || size - asked <= size / 8); }
+/* May a block of `size` bytes serve `asked`? Less than 512 bytes may be left over, or a small part of the block: an eighth
+ * where blocks are whole driver allocations, a hundredth or so where another block can be made of the same pages. */
+enum { BLOCK_SLACK_SHIFT = 3, PAGE_SLACK_SHIFT = 7 };
+static inline bool shard_fits(const struct shard *s, uint64_t size, uint64_t asked) {
+    return size >= asked && (size - asked < 512 || size - asked <= size >> s->slack_shift);
+}
 
 void shard_init(struct shard *s);
 /* A freed block enters; `ready`: its epoch has passed. */

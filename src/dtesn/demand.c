@@ -15,6 +15,11 @@ static uint64_t highest_past(const struct demand *d) {
     return most;
 }
 
+uint64_t demand_most(const struct demand *d) {
+    uint64_t now = atomic_load_explicit(&d->now, memory_order_relaxed), past = highest_past(d);
+    return now > past ? now : past;
+}
+
 uint64_t demand_keep(const struct demand *d, uint64_t live) {
     uint64_t now = atomic_load_explicit(&d->now, memory_order_relaxed), most = live > now ? live : now;
     uint64_t forecast = atomic_load_explicit(&d->forecast, memory_order_relaxed);

@@ -37,6 +37,8 @@ struct demand {
 void demand_rises(struct demand *d, uint64_t live);
 /* Looks at the clock: begins new slots as time has passed, with `live` as their first value. */
 void demand_tick(struct demand *d, uint64_t live, uint64_t now_ns);
+/* The most bytes that were live at once in the last minute. */
+uint64_t demand_most(const struct demand *d);
 /* Bytes worth having when `live` are live. */
 uint64_t demand_keep(const struct demand *d, uint64_t live);
 #endif

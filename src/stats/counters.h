@@ -76,7 +76,9 @@ struct thread_counters {
     X(kv_peak_live_bytes, "bytes", "highest kv_live_bytes") \
     X(kv_allocs, "calls", "allocations of key/value cache") \
     X(fences, "calls", "epochs closed by an event") \
-    X(fence_waits, "calls", "times an allocation waited for an epoch to pass")
+    X(fence_waits, "calls", "times an allocation waited for an epoch to pass") \
+    X(stitched_blocks, "blocks", "page backend: blocks made by mapping pages") \
+    X(stolen_blocks, "blocks", "page backend: cached blocks taken apart because another needed their pages")
 
 /* PINNED_COUNTER(name, unit, help): page-locked host memory made in the context; atomic */
 #define PINNED_COUNTERS(X) \

@@ -1,3 +1,4 @@
+// backend: block; pages need no flush: pages_serve_any_request
 // env: SIM_CAPACITY=1G
 // env: COPPICE_POOL_MAX=1G
 /* Out of memory reaches the program only after everything cached was given back, whoever asks: the pool's own

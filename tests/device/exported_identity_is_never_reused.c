@@ -1,3 +1,4 @@
+// backend: block; what happens to pages stands in exported_pages_are_never_reused
 /* A block whose identity was shown (an IPC handle, also by an interior pointer; BUFFER_ID; SYNC_MEMOPS) goes back to the
  * driver when it is freed: the next allocation of its size is another one. */
 #include "cuda_test.h"

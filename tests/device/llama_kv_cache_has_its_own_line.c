@@ -1,3 +1,4 @@
+// backend: block; the byte counts are those of whole blocks
 /* Key/value cache is recognised by the function on the stack, in a program of that name as in llama.cpp's libraries: it has a
  * line of its own, to the byte, through misses, hits and frees; other memory of the same line of code does not. */
 #include "cuda_test.h"

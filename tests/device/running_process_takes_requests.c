@@ -1,3 +1,4 @@
+// backend: block; the byte counts are those of whole blocks
 // env: SIM_CAPACITY=2G
 // env: COPPICE_POOL_MAX=1G
 /* `coppice trim` and `coppice set` on a process that uses the device: what was cached goes back, what is live stays, an

@@ -5,7 +5,7 @@ static int (*p_cudaMalloc)(void **, size_t), (*p_cudaFree)(void *), (*p_cudaGetL
 static int (*p_cudaDeviceSynchronize)(void), (*p_cudaSetDevice)(int), (*p_cudaMemGetInfo)(size_t *, size_t *);
 static void *thread_without_context(void *expected) {
     void *p = NULL;
-    EXPECT(0, p_cudaMalloc(&p, 5 << 20));
+    EXPECT(0, p_cudaMalloc(&p, 6 << 20));
     CHECK(p == expected, "a new thread did not find the cache");
     EXPECT(0, p_cudaFree(p));
     return NULL;
@@ -30,11 +30,11 @@ int main(void) {
     start();
     need_simulator();
     void *a, *b = (void *)1;
-    EXPECT(0, p_cudaMalloc(&a, 5 << 20));
+    EXPECT(0, p_cudaMalloc(&a, 6 << 20));
     EXPECT(0, p_cudaFree(a));
     long calls = driver_calls(NULL);
     for (int i = 0; i < 50; i++) {
-        EXPECT(0, p_cudaMalloc(&b, 5 << 20));
+        EXPECT(0, p_cudaMalloc(&b, 6 << 20));
         CHECK(b == a);
         EXPECT(0, p_cudaFree(b));
     }
@@ -57,8 +57,8 @@ int main(void) {
     for (int i = 0; i < 4; i++) pthread_join(thread[i], NULL);
     CHECK(stat_number("live_bytes") == 0 && stat_number("hit_rate") > 0.99);
     EXPECT(0, p_cudaDeviceReset());
-    EXPECT(0, p_cudaMalloc(&b, 5 << 20));
-    CHECK(truth().live == 5 << 20, "%lu bytes after a reset and one allocation", (unsigned long)truth().live);
+    EXPECT(0, p_cudaMalloc(&b, 6 << 20));
+    CHECK(truth().live == 6 << 20, "%lu bytes after a reset and one allocation", (unsigned long)truth().live);
     EXPECT(0, p_cudaFree(b));
     return 0;
 }

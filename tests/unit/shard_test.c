@@ -125,7 +125,7 @@ START_TEST(random_use_agrees_with_a_model) {
             shard_settle(&shard);
             struct block *b = shard_take(&shard, asked, COPPICE_UNTYPED);
             if (!b) continue;
-            ck_assert(shard_fits(b->size, asked));
+            ck_assert(shard_fits(&shard, b->size, asked));
             ck_assert_uint_eq(b->epoch, 0);
             bytes -= b->size, inside--;
         }

@@ -1,0 +1,125 @@
+/* source.c: steal, wait or grow: how the page backend comes by memory; see source.h. */
+#include "device/source.h"
+#include "base/clock.h"
+#include "base/options.h"
+#include "device/fence.h"
+#include "device/fill.h"
+#include "device/room.h"
+
+/* How long a request waits for memory behind a fence before new pages are taken: see pool.c. */
+#define WAIT_NS 2000000u
+/* The first link of the chain gives the own cache back, whose pages have been used up before it begins. */
+enum { OWN_LINK = 1 };
+/* Larger requests come whole from the driver. */
+#define WHOLE_LEAST ((uint64_t)1 << 30)
+static bool is_whole(const struct context *c, uint64_t asked) { return asked > WHOLE_LEAST && asked > c->capacity / 8; }
+
+/* Takes cached blocks apart for what is missing; true when something changed, so that trying again is worth it. */
+static bool steal(struct context *c, uint64_t asked, uint32_t missing) {
+    /* a small request needs a gap, which any block may leave; a large one needs pages */
+    struct theft got = pool_steal(c, asked < PAGE_BYTES ? 0 : pages_free(c->pages) + missing);
+    uint32_t returned = (uint32_t)(got.returned / PAGE_BYTES);
+    if (returned > 0) pages_grow(c->pages, returned < missing ? returned : missing);
+    return got.blocks > 0;
+}
+
+/* New pages until `need` are free, as far as the reserve and the device allow. */
+static bool grow(struct context *c, uint32_t need) {
+    uint32_t have = pages_free(c->pages);
+    return have >= need || (room_is_left((need - have) * PAGE_BYTES) && pages_grow(c->pages, need - have) == need - have);
+}
+
+/* When the device is full everything behind a fence is waited for, as the program's own frees would have; then the links
+ * of room.h that come after the own cache. */
+static bool come_by(struct context *c, uint64_t asked, uint32_t missing, uint64_t start, struct room *room) {
+    if (steal(c, asked, missing)) return true;
+    uint64_t waited = clock_ns() - start;
+    if (waited < WAIT_NS && pool_wait_for_any(c, WAIT_NS - waited)) return true;
+    uint32_t need = pages_free(c->pages) + missing;
+    if (grow(c, need)) return true;
+    if (capture_active()) return false;
+    fence_drain(c);
+    if (steal(c, asked, missing)) return true;
+    while (room_made_for(room, CUDA_ERROR_OUT_OF_MEMORY, missing * PAGE_BYTES))
+        if (grow(c, need)) return true;
+    return false;
+}
+
+/* The memory is ours: it becomes a block. */
+static uint64_t adopt(struct context *c, const struct stitched *got, uint64_t asked, bool called, const struct room *room) {
+    if (!pool_adopt_pages(c, got->address, got->size, asked, called)) {
+        pages_give(c->pages, got->address, got->size, false);
+        return 0;
+    }
+    if (unlikely(room->links > OWN_LINK)) room_settled(room, CUDA_SUCCESS);
+    if (unlikely(option_number(zero))) fill_bytes(c, got->address, 0, asked);
+    return got->address;
+}
+
+uint64_t source_take(struct context *c, uint64_t asked) {
+    struct pages *p = pages_of(c);
+    if (!p || is_whole(c, asked)) return 0;
+    struct stitched got;
+    struct room room = { OWN_LINK };
+    uint64_t start = 0;
+    for (;;) {
+        enum pages_answer answer = pages_take(p, asked, &got);
+        if (answer == PAGES_OK) return adopt(c, &got, asked, got.called || start, &room);
+        if (answer == PAGES_FAILED || !pool_is_open(c)) return 0;
+        if (!start) start = clock_ns();
+        if (!come_by(c, asked, got.missing, start, &room)) return 0;
+    }
+}
+
+bool source_frees(const struct block *b) {
+    return pages_hold(b->context->pages, b->address) && !(atomic_load(&b->context->gate) & GATE_CLOSED);
+}
+
+/* Whether a free is legal now is the driver's to say; an address that it does not know is its last objection. */
+static bool driver_objects(const struct block *b, CUresult *answer) {
+    if (!capture_active() && context_has_work(b->context)) return false;
+    *answer = driver.cuMemFree_v2(b->address);
+    return *answer != CUDA_ERROR_INVALID_VALUE && *answer != CUDA_SUCCESS;
+}
+
+/* Nobody can wait for the work that may use it: it waits in the cache, or, where it was shown, until the context ends. */
+static CUresult free_during_capture(struct block *b) {
+    if (!atomic_load(&b->tainted)) return pool_keep(b) == POOL_KEPT ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    if (!pool_disown(b->address)) return CUDA_ERROR_INVALID_VALUE;
+    pool_disown_done(b);
+    return CUDA_SUCCESS;
+}
+
+static CUresult free_pages(struct block *b) {
+    struct context *c = b->context;
+    if (!pool_disown(b->address)) return CUDA_ERROR_INVALID_VALUE;
+    fence_drain(c);
+    bool given = pages_give(c->pages, b->address, b->size, atomic_load(&b->tainted));
+    if (given) pool_disown_done(b);
+    else pool_disown_failed(b);
+    if (!pool_is_open(c)) pages_shrink(c->pages, UINT64_MAX); /* POOL_MAX=0 */
+    return given ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult source_free(struct block *b) {
+    CUresult answer;
+    if (driver_objects(b, &answer)) return answer;
+    return capture_active() ? free_during_capture(b) : free_pages(b);
+}
+
+static struct pages *pages_around(uint64_t address) {
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if (pages_hold(contexts[i]->pages, address)) return contexts[i]->pages;
+    return NULL;
+}
+
+bool source_owns(uint64_t address) { return pages_around(address) != NULL; }
+
+uint64_t source_base(uint64_t address) {
+    struct pages *p = pages_around(address);
+    return p ? pages_base(p, address) : 0;
+}
+
+void source_admit(struct context *peer, CUdevice device) {
+    if (peer && pages_of(peer)) pages_admit(peer->pages, device);
+}

@@ -20,6 +20,15 @@
 enum block_state { BLOCK_GONE, BLOCK_LIVE, BLOCK_CACHED };
 struct context;
 
+/* To whom it belongs (budget.h); written at birth, by hits and by climbing, under the lock of the shard that has it. */
+struct owner {
+    uint32_t key;        /* who asked last, and needs no question to have it again; 0: nobody */
+    uint32_t id, end;    /* membrane, and the end of its descendants */
+    uint32_t since;      /* second from which its idle time counts at this level; 0: not seen yet */
+    uint16_t cell;       /* of a set of cells, by type and level */
+    uint8_t level, type;
+};
+
 struct block {
     uint64_t address;          /* device address; constant while not GONE */
     uint64_t size;             /* bytes asked of the driver */
@@ -30,6 +39,7 @@ struct block {
     _Atomic uint32_t tainted;  /* identity was exported: never reused */
     uint32_t tick;             /* CACHED: the context's seconds when it was freed */
     struct kind kind;          /* what this allocation is; written by the allocating thread, kept while cached */
+    struct owner owner;
     struct block *next, *previous;   /* shard: bin or pending list; free descriptors: next */
     struct block *older, *newer;     /* shard: all cached blocks by time of free */
 };

@@ -3,6 +3,7 @@
 #include "base/lock.h"
 #include "base/options.h"
 #include "base/sys.h"
+#include "device/budget.h"
 #include "device/fence.h"
 #include "device/fill.h"
 #include "device/trace.h"
@@ -66,6 +67,7 @@ static bool learn(struct context *c) {
     counter_set(&d->capacity, bytes);
     counter_set(&d->in_use, 1);
     trace_context(c->index, c->ordinal, bytes);
+    budget_join(c);
     return true;
 }
 
@@ -88,7 +90,7 @@ static struct context *make(CUcontext handle) {
     if (!c) return NULL;
     c->handle = handle, c->index = index, c->counters = &counters->device[index];
     c->demand.count = count_live;
-    for (unsigned i = 0; i < SHARDS; i++) shard_init(&c->shard[i]);
+    for (unsigned i = 0; i < SHARDS; i++) shard_init(&c->shard[i]), c->shard[i].counts = &c->counters->shard[i];
     if (!learn(c)) {
         sys_unmap(c, sizeof *c);
         return NULL;

@@ -24,6 +24,7 @@ enum gate {
     GATE_ENDING = 8,   /* beside CLOSED: being destroyed or reset, and it may yet live on */
 };
 
+struct membranes;
 struct context {
     CUcontext handle;
     unsigned index; /* in contexts[] and in counters->device[] */
@@ -38,6 +39,9 @@ struct context {
     _Atomic uint64_t ahead_size;    /* what an emotional request last missed (ahead.h); 0: none yet */
     struct pages *pages;         /* page backend, page.h; NULL: blocks come whole from the driver */
     _Atomic bool pages_opened;   /* `pages` is known; else pages_of() finds out */
+    struct membranes *tree;      /* of its device; NULL: there are none (budget.h) */
+    struct device_cells *cells;
+    uint32_t key_mask;           /* 0: nobody is told from anybody */
     struct shard shard[SHARDS];
 };
 

@@ -1,6 +1,7 @@
 /* device.c: the driver's functions that own memory, answered from the pool where that is right; see device.h. */
 #include "device/device.h"
 #include "base/options.h"
+#include "device/budget.h"
 #include "device/page.h"
 #include "device/source.h"
 #include "device/trace.h"
@@ -38,17 +39,21 @@ CUresult device_alloc(CUdeviceptr *address, size_t size) {
         *address = cached;
         return CUDA_SUCCESS;
     }
+    if (!budget_admit(c, size)) return CUDA_ERROR_OUT_OF_MEMORY;
     bool open = pool_is_open(c) && room_could_be(c, size);
     uint64_t stitched = open ? source_take(c, size) : 0;
     if (stitched) {
         *address = stitched;
+        budget_dismiss();
         return CUDA_SUCCESS;
     }
     uint64_t whole = open ? pool_make_room(c, size) : size;
+    if (unlikely(option_number(dtesn_hard))) whole = size; /* what was admitted, to the byte */
     CUresult answer = ask_driver(c, address, whole);
     if (answer == CUDA_ERROR_OUT_OF_MEMORY && whole != size) answer = ask_driver(c, address, whole = size);
     if (answer == CUDA_SUCCESS) pool_adopt(c, *address, whole, size);
     else if (trace_wanted()) trace_event(TRACE_FAIL, .context = c->index, .size = size, .extra = answer);
+    budget_dismiss();
     return answer;
 }
 
@@ -64,6 +69,7 @@ CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, s
             return CUDA_SUCCESS;
         }
     }
+    if (!budget_admit(c, (uint64_t)width * height)) return CUDA_ERROR_OUT_OF_MEMORY;
     if (pool_is_open(c) && room_could_be(c, (uint64_t)width * height)) pool_make_room(c, (uint64_t)width * height);
     struct room room = { 0 };
     CUresult answer;
@@ -71,8 +77,9 @@ CUresult device_alloc_pitch(CUdeviceptr *address, size_t *pitch, size_t width, s
     do answer = driver.cuMemAllocPitch_v2(address, pitch, width, height, element);
     while (room_made_for(&room, answer, (uint64_t)width * height));
     if (unlikely(room.links > 0)) room_settled(&room, answer);
+    if (answer == CUDA_SUCCESS) pool_adopt(c, *address, *pitch * height, *pitch * height);
+    budget_dismiss();
     if (answer != CUDA_SUCCESS) return answer;
-    pool_adopt(c, *address, *pitch * height, *pitch * height);
     atomic_store(&known->pitch, 0); /* never a pitch beside another's key */
     atomic_store(&known->key, key);
     atomic_store(&known->pitch, *pitch);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "device/ahead.h"
+#include "device/budget.h"
 #include "device/fence.h"
 #include "device/fill.h"
 #include "device/fit.h"
@@ -24,7 +25,6 @@ static inline struct shard *own_shard(struct context *c) {
     if (unlikely(thread_device.shard == 0)) thread_device.shard = 1 + atomic_fetch_add(&next_shard, 1) % SHARDS;
     return &c->shard[thread_device.shard - 1];
 }
-static inline struct device_shard_counters *counts_of(struct context *c, struct shard *s) { return &c->counters->shard[s - c->shard]; }
 
 /* Only a new maximum of the present slot can be a new peak. */
 static inline void raise_live(struct context *c, uint64_t bytes) {
@@ -46,26 +46,43 @@ static COLD void give_apart(struct context *c, const struct block *b) {
 }
 static inline bool stands_apart(const struct block *b) { return b->kind.site | b->kind.kv; }
 
+/* A block begins its life, live, and ends it; in between it belongs to a membrane. */
+static struct block *begin_block(struct context *c, uint64_t address, uint64_t size, uint64_t asked) {
+    struct block *b = block_new(c, address, size, asked);
+    if (!b) return NULL;
+    b->kind = thread_device.kind;
+    if (stands_apart(b)) take_apart(c, b);
+    budget_born(b, true);
+    return b;
+}
+static void end_block(struct block *b) {
+    bool live = atomic_load_explicit(&b->state, memory_order_relaxed) != BLOCK_CACHED;
+    if (live && stands_apart(b)) give_apart(b->context, b);
+    budget_ended(b, live);
+    block_recycle(b);
+}
+
 /* The block leaves the cache and is the program's; under the shard's lock. */
-static inline uint64_t hand_out(struct context *c, struct shard *s, struct block *b, uint64_t asked) {
-    struct device_shard_counters *n = counts_of(c, s);
+static inline uint64_t hand_out(struct context *c, struct shard *s, struct block *b, uint64_t asked, uint32_t key) {
+    struct device_shard_counters *n = s->counts;
     invariant(b->context == c && b->size >= asked && !b->tainted && fence_has_passed(b->epoch));
     b->asked = asked, b->kind = thread_device.kind;
     atomic_store_explicit(&b->state, BLOCK_LIVE, memory_order_release);
     if (unlikely(stands_apart(b))) take_apart(c, b);
     counter_bump(&n->allocs, 1), counter_bump(&n->hits, 1);
     if (unlikely(b->size != asked)) counter_add(&c->counters->rounding_bytes, b->size - asked);
+    budget_took(s, b, key);
     raise_live(c, asked);
     return b->address;
 }
 
 /* Ready memory of one shard, of the request's own type or (`lent`) another's: the hit itself. */
-static inline uint64_t take_ready(struct context *c, struct shard *s, uint64_t size, bool lent) {
+static inline uint64_t take_ready(struct context *c, struct shard *s, uint64_t size, uint32_t key, bool lent) {
     enum coppice_type type = (enum coppice_type)thread_device.kind.type;
     lock_take(&s->lock);
     shard_settle(s);
-    struct block *b = unlikely(lent) ? shard_lend(s, size, type) : shard_take(s, size, type);
-    uint64_t address = b ? hand_out(c, s, b, size) : 0;
+    struct block *b = unlikely(lent) ? shard_lend(s, size, type) : shard_take(s, size, type, key);
+    uint64_t address = b ? hand_out(c, s, b, size, key & ~(uint32_t)KEY_ANY) : 0;
     lock_release(&s->lock);
     return address;
 }
@@ -85,17 +102,17 @@ static uint64_t pending_epoch(struct context *c, uint64_t size) {
 }
 
 /* Of the request's own type first, then of others', each in the own shard first. */
-static uint64_t take_anywhere(struct context *c, struct shard *own, uint64_t size) {
+static uint64_t take_anywhere(struct context *c, struct shard *own, uint64_t size, uint32_t key) {
     uint64_t address = 0;
     for (unsigned i = 0, first = (unsigned)(own - c->shard); i < 2 * SHARDS && !address; i++) {
         struct shard *s = &c->shard[(first + i) % SHARDS];
-        if (!shard_is_empty(s)) address = take_ready(c, s, size, i >= SHARDS);
+        if (!shard_is_empty(s)) address = take_ready(c, s, size, key | KEY_ANY, i >= SHARDS);
     }
     return address;
 }
 
 /* A ready block that is larger than a hit may take, where that is worth it (fit.h). */
-static uint64_t take_loosely(struct context *c, struct shard *own, uint64_t size) {
+static uint64_t take_loosely(struct context *c, struct shard *own, uint64_t size, uint32_t key) {
     enum coppice_type type = (enum coppice_type)thread_device.kind.type;
     uint64_t most = type == COPPICE_PROCEDURAL ? size : fit_most(c, size), address = 0;
     unsigned first = (unsigned)(own - c->shard);
@@ -104,7 +121,7 @@ static uint64_t take_loosely(struct context *c, struct shard *own, uint64_t size
         if (shard_is_empty(s)) continue;
         lock_take(&s->lock);
         struct block *b = shard_take_between(s, size, most, type);
-        if (b) address = hand_out(c, s, b, size);
+        if (b) address = hand_out(c, s, b, size, key);
         lock_release(&s->lock);
     }
     return address;
@@ -114,11 +131,11 @@ static uint64_t take_loosely(struct context *c, struct shard *own, uint64_t size
  * have waited for that memory, so a short wait is never worse than without us; growing at once would be (a server that
  * frees and asks in turn would hold twice its need). The wait is bounded because work submitted after the free may, for
  * all we know, wait for this very request. */
-static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t size) {
-    uint64_t address = take_anywhere(c, own, size);
+static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t size, uint32_t key) {
+    uint64_t address = take_anywhere(c, own, size, key);
     if (address || !pool_is_open(c)) return address;
     uint64_t epoch = pending_epoch(c, size);
-    if (epoch == 0) return c->pages ? 0 : take_loosely(c, own, size);
+    if (epoch == 0) return c->pages ? 0 : take_loosely(c, own, size, key);
     if (!fence_poll(epoch)) {
         if (c->pages) return 0; /* other pages may do */
         counter_add(&c->counters->fence_waits, 1);
@@ -128,13 +145,13 @@ static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t si
         if (!passed) return 0;
     }
     if (!pool_is_open(c)) return 0;
-    address = take_anywhere(c, own, size);
-    return address ? address : take_loosely(c, own, size);
+    address = take_anywhere(c, own, size, key);
+    return address ? address : take_loosely(c, own, size, key);
 }
 
-static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t size) {
+static COLD uint64_t take_timed(struct context *c, struct shard *s, uint64_t size, uint32_t key) {
     uint64_t start = clock_ns(), middle = clock_ns();
-    uint64_t address = take_ready(c, s, size, false);
+    uint64_t address = take_ready(c, s, size, key, false);
     uint64_t end = clock_ns(), took = end - middle, clock = middle - start;
     took = took > clock ? took - clock : 1;
     if (address) {
@@ -175,9 +192,10 @@ static COLD uint64_t after_hit(struct context *c, uint64_t address, uint64_t siz
  * exact peak. */
 uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer) {
     struct shard *s = own_shard(c);
-    bool sample = (counter_get(&counts_of(c, s)->hits) + 1) % SAMPLE_EVERY == 0;
-    uint64_t address = unlikely(sample) ? take_timed(c, s, size) : take_ready(c, s, size, false);
-    if (unlikely(!address)) address = take_slow(c, s, size);
+    const uint32_t key = budget_key(c);
+    bool sample = (counter_get(&s->counts->hits) + 1) % SAMPLE_EVERY == 0;
+    uint64_t address = unlikely(sample) ? take_timed(c, s, size, key) : take_ready(c, s, size, key, false);
+    if (unlikely(!address)) address = take_slow(c, s, size, key);
     if (unlikely(option_number(zero) | atomic_load_explicit(&trace_on, memory_order_relaxed)) && address) return after_hit(c, address, size, layer);
     return address;
 }
@@ -208,7 +226,7 @@ static COLD uint64_t release_pages(struct block *b) {
     if (b->epoch && !fence_has_passed(b->epoch)) fence_drain(c);
     block_hide(b);
     if (!pages_give(c->pages, b->address, size, false)) return keep_refused(b), 0;
-    block_recycle(b);
+    end_block(b);
     return size;
 }
 
@@ -220,7 +238,7 @@ static uint64_t release(struct block *b) {
     if (pages_hold(c->pages, b->address)) return release_pages(b);
     block_hide(b); /* off the books first: once the driver has it back, another thread may be given the same address */
     if (unlikely(free_in_driver(c, b->address) != CUDA_SUCCESS) && still_there(b)) return keep_refused(b), 0;
-    block_recycle(b);
+    end_block(b);
     counter_add(&c->counters->reserved_bytes, -size);
     counter_add(&c->counters->driver_frees, 1);
     return size;
@@ -337,8 +355,9 @@ static inline enum pool_verdict keep(struct block *b) {
     bool ready = fence_has_passed(b->epoch);
     b->tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
     shard_put(s, b, ready);
-    counter_bump(&counts_of(c, s)->frees, 1);
-    bool now = counter_get(&counts_of(c, s)->frees) % CLOSE_AFTER == 0;
+    budget_gave(s, b);
+    counter_bump(&s->counts->frees, 1);
+    bool now = counter_get(&s->counts->frees) % CLOSE_AFTER == 0;
     if (unlikely(slack)) counter_add(&d->rounding_bytes, -slack);
     if (unlikely(stands_apart(b))) give_apart(c, b);
     atomic_fetch_sub_explicit(&d->live_bytes, asked, memory_order_relaxed);
@@ -396,18 +415,16 @@ static void count_alloc(struct context *c, struct block *b, bool hit) {
     struct shard *s = own_shard(c);
     if (b->size != b->asked) counter_add(&c->counters->rounding_bytes, b->size - b->asked);
     raise_live(c, b->asked);
-    b->kind = thread_device.kind;
-    if (stands_apart(b)) take_apart(c, b);
     if (!hit && b->kind.type == COPPICE_EMOTIONAL) ahead_missed(c, b->size);
     lock_take(&s->lock);
-    counter_bump(&counts_of(c, s)->allocs, 1), counter_bump(&counts_of(c, s)->hits, hit);
+    counter_bump(&s->counts->allocs, 1), counter_bump(&s->counts->hits, hit);
     lock_release(&s->lock);
     if (trace_wanted()) trace_event(TRACE_ALLOC, hit ? 0 : TRACE_MISS, c->index, .address = b->address, .size = b->asked);
     pool_begin_chores();
 }
 
 bool pool_adopt_pages(struct context *c, uint64_t address, uint64_t size, uint64_t asked, bool called) {
-    struct block *b = block_new(c, address, size, asked);
+    struct block *b = begin_block(c, address, size, asked);
     if (!b) return false;
     counter_add(&c->counters->misses, called), counter_add(&c->counters->stitched_blocks, called);
     count_alloc(c, b, !called);
@@ -418,7 +435,7 @@ void pool_adopt(struct context *c, uint64_t address, uint64_t size, uint64_t ask
     struct device_counters *d = c->counters;
     struct block *stale = pool_disown(address); /* freed by a way that no hook sees, else the driver could not answer it */
     if (stale) pool_disown_done(stale);
-    struct block *b = block_new(c, address, size, asked);
+    struct block *b = begin_block(c, address, size, asked);
     if (!b) return; /* no memory for a descriptor: the driver's own free will find it */
     uint64_t reserved = atomic_fetch_add_explicit(&d->reserved_bytes, size, memory_order_relaxed) + size;
     counter_raise(&d->peak_reserved_bytes, reserved);
@@ -433,6 +450,7 @@ bool pool_adopt_cached(struct context *c, uint64_t address, uint64_t size, enum 
     counter_raise(&c->counters->peak_reserved_bytes, atomic_fetch_add(&c->counters->reserved_bytes, size) + size);
     counter_add(&c->counters->driver_allocs, 1);
     b->kind.type = (uint8_t)type;
+    budget_born(b, false);
     lock_take(&s->lock);
     block_move(b, BLOCK_LIVE, BLOCK_CACHED);
     shard_put(s, b, true);
@@ -459,10 +477,9 @@ void pool_disown_done(struct block *b) {
     if (!paged) counter_add(&c->counters->reserved_bytes, -b->size), counter_add(&c->counters->driver_frees, 1);
     counter_add(&c->counters->rounding_bytes, -(b->size - b->asked));
     counter_add(&c->counters->live_bytes, -b->asked);
-    if (stands_apart(b)) give_apart(c, b);
-    block_recycle(b);
+    end_block(b);
     lock_take(&s->lock);
-    counter_bump(&counts_of(c, s)->frees, 1);
+    counter_bump(&s->counts->frees, 1);
     lock_release(&s->lock);
 }
 
@@ -561,6 +578,7 @@ void pool_chore(void) {
     if (!pool_chore_begins()) return;
     give_back_while_idle();
     pinned_chore();
+    budget_consolidate(clock_ns(), release);
     pool_chore_ends();
 }
 
@@ -583,10 +601,7 @@ void pool_drop_context(struct context *c) {
     do {
         all.count = 0;
         block_each(collect, &all);
-        for (unsigned i = 0; i < all.count; i++) {
-            if (atomic_load(&all.found[i]->state) == BLOCK_LIVE && stands_apart(all.found[i])) give_apart(c, all.found[i]);
-            block_hide(all.found[i]), block_recycle(all.found[i]);
-        }
+        for (unsigned i = 0; i < all.count; i++) block_hide(all.found[i]), end_block(all.found[i]);
     } while (all.count > 0);
     if (c->pages) pages_drop(c->pages);
     counter_set(&d->reserved_bytes, 0), counter_set(&d->rounding_bytes, 0), counter_set(&d->live_bytes, 0);
@@ -595,7 +610,7 @@ void pool_drop_context(struct context *c) {
 void pool_fork_child(void) {
     lock_reset(&chore_lock);
     trace_fork_child();
-    capture_fork_child(), fence_fork_child(), fill_fork_child(), context_fork_child(), block_fork_child();
+    capture_fork_child(), fence_fork_child(), fill_fork_child(), budget_fork_child(), context_fork_child(), block_fork_child();
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
         for (unsigned j = 0; j < SHARDS; j++) lock_reset(&contexts[i]->shard[j].lock);
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)

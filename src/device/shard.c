@@ -1,10 +1,14 @@
 /* shard.c: bins and lists of cached blocks; see shard.h. */
 #include "device/shard.h"
+#include "device/budget.h"
 #include "device/fence.h"
 
 enum { LOOK_AT = 16 }; /* blocks of a bin that are compared for the best fit */
 
-void shard_init(struct shard *s) { *s = (struct shard){ .lock = LOCK_INIT(RANK_SHARD), .slack_shift = BLOCK_SLACK_SHIFT }; }
+void shard_init(struct shard *s) {
+    static struct dtesn_cells nowhere; /* until the context has some */
+    *s = (struct shard){ .lock = LOCK_INIT(RANK_SHARD), .slack_shift = BLOCK_SLACK_SHIFT, .cells = &nowhere };
+}
 
 static inline struct block_ages *ages_of(struct shard *s, const struct block *b) { return &s->age[b->kind.type]; }
 
@@ -79,12 +83,12 @@ static inline bool serves(const struct shard *s, uint64_t size, uint64_t asked, 
 
 /* The smallest of the first blocks of one bin that fit, for an episodic request the first. The first that fits exactly ends
  * the search: the usual case. */
-static struct block *best_of(const struct shard *s, struct block *head, uint64_t asked, enum coppice_type type) {
+static struct block *best_of(const struct shard *s, struct block *head, uint64_t asked, enum coppice_type type, uint32_t key) {
     struct block *best = NULL;
     int looked = 0;
     for (struct block *b = head; b && looked < LOOK_AT; b = b->next, looked++) {
+        if (!serves(s, b->size, asked, type) || !budget_allows(b, key, asked)) continue;
         if (b->size == asked) return b;
-        if (!serves(s, b->size, asked, type)) continue;
         if (type == COPPICE_EPISODIC) return b;
         if (!best || b->size < best->size) best = b;
     }
@@ -92,19 +96,19 @@ static struct block *best_of(const struct shard *s, struct block *head, uint64_t
 }
 
 /* A ready block of type `of` for a request of type `by`. */
-static inline struct block *take_of(struct shard *s, uint64_t asked, enum coppice_type of, enum coppice_type by) {
+static inline struct block *take_of(struct shard *s, uint64_t asked, enum coppice_type of, enum coppice_type by, uint32_t key) {
     unsigned bin = shard_bin(asked);
-    struct block *b = best_of(s, s->bin[of][bin], asked, by);
-    if (!b && bin + 1 < BINS) b = best_of(s, s->bin[of][bin + 1], asked, by);
+    struct block *b = best_of(s, s->bin[of][bin], asked, by, key);
+    if (!b && bin + 1 < BINS) b = best_of(s, s->bin[of][bin + 1], asked, by, key);
     if (b) bin_unlink(s, b), age_unlink(s, b);
     return b;
 }
 
-struct block *shard_take(struct shard *s, uint64_t asked, enum coppice_type type) { return take_of(s, asked, type, type); }
+struct block *shard_take(struct shard *s, uint64_t asked, enum coppice_type type, uint32_t key) { return take_of(s, asked, type, type, key); }
 
 struct block *shard_lend(struct shard *s, uint64_t asked, enum coppice_type type) {
     for (enum coppice_type of = COPPICE_UNTYPED; of < COPPICE_EMOTIONAL; of++) {
-        struct block *b = of == type ? NULL : take_of(s, asked, of, type);
+        struct block *b = of == type ? NULL : take_of(s, asked, of, type, KEY_ANY);
         if (b) return b;
     }
     return NULL;
@@ -164,12 +168,15 @@ struct block *shard_find_pending(struct shard *s, uint64_t asked, enum coppice_t
     return NULL;
 }
 
-struct block *shard_take_oldest(struct shard *s, enum coppice_type type, bool only_ready) {
-    struct block *b = s->age[type].oldest;
-    while (b && only_ready && b->epoch) b = b->newer;
-    if (!b) return NULL;
+void shard_remove(struct shard *s, struct block *b) {
     age_unlink(s, b);
     if (b->epoch) pending_unlink(s, b);
     else bin_unlink(s, b);
+}
+
+struct block *shard_take_oldest(struct shard *s, enum coppice_type type, bool only_ready) {
+    struct block *b = s->age[type].oldest;
+    while (b && only_ready && b->epoch) b = b->newer;
+    if (b) shard_remove(s, b);
     return b;
 }

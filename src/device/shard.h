@@ -20,6 +20,8 @@ enum { SHARDS = COUNTER_SHARDS, BINS = 264 };
 
 struct shard {
     struct lock lock;
+    struct device_shard_counters *counts;       /* where its hits and frees are counted, */
+    struct dtesn_cells *cells;                  /* and by type and level; set before the context is used */
     struct block *pending_first, *pending_last; /* epochs never decrease along the list */
     struct block_ages {
         struct block *oldest, *newest;          /* every cached block of the type, by time of free */
@@ -49,8 +51,10 @@ void shard_init(struct shard *s);
 void shard_put(struct shard *s, struct block *b, bool ready);
 /* Pending blocks whose epoch has passed become ready. */
 void shard_settle(struct shard *s);
-/* The ready block of this type for `asked` bytes, or NULL; it leaves the shard. */
-struct block *shard_take(struct shard *s, uint64_t asked, enum coppice_type type);
+/* The ready block of this type for `asked` bytes that the asker named by `key` may have (budget.h), or NULL; it leaves the shard. */
+struct block *shard_take(struct shard *s, uint64_t asked, enum coppice_type type, uint32_t key);
+/* A cached block leaves the shard. */
+void shard_remove(struct shard *s, struct block *b);
 /* The same from the blocks of other types. */
 struct block *shard_lend(struct shard *s, uint64_t asked, enum coppice_type type);
 /* The smallest ready block of `least` to `most` bytes, among those of its bin that are looked at, of this type or else one

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* A membrane is large enough for a request of a quarter of its share. */
-enum { SHARE_IN_REQUESTS = 4, SUBTREES = COPPICE_TYPES - COPPICE_EPISODIC };
+/* A membrane is large enough for a request of a quarter of what it keeps for its own. */
+enum { OWN_IN_REQUESTS = 4, SUBTREES = COPPICE_TYPES - COPPICE_EPISODIC };
 
 static size_t bytes_of(uint32_t count) { return count * (sizeof(struct membrane) + sizeof(uint32_t)); }
 
@@ -73,7 +73,8 @@ static struct membrane_range range_at(const struct membranes *t, struct region r
 static uint64_t largest(const struct membranes *t, const struct membrane_range *range) {
     int64_t sum = 0;
     for (uint32_t i = 0; i < range->count; i++) sum += t->node[t->by_level[range->first + i]].share;
-    return range->count > 0 ? (uint64_t)sum / range->count / SHARE_IN_REQUESTS : 0;
+    const uint64_t parts = (t->depth - range->level + 1) * OWN_IN_REQUESTS;
+    return range->count > 0 ? (uint64_t)sum / range->count / parts : 0;
 }
 
 static void find_range(struct membranes *t, enum coppice_type type, const uint32_t *start) {

@@ -67,6 +67,7 @@ static inline struct place membranes_place(const struct membranes *t, enum coppi
 static inline struct place membranes_parent(const struct membranes *t, struct place p) {
     return p.level == 1 ? p : (struct place){ t->node[p.id].parent, p.level - 1 };
 }
+static inline uint64_t membranes_limit(const struct membranes *t) { return (uint64_t)t->node[0].share; }
 /* May memory of `holder` serve a request of `asker`: is it the same or an ancestor? `end` is the holder's. */
 static inline bool membranes_serves(uint32_t holder, uint32_t end, uint32_t asker) { return asker - holder < end - holder; }
 

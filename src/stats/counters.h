@@ -211,7 +211,7 @@ extern const char *const counter_types[COUNTER_TYPES]; /* names, by enum coppice
  * freeing or allocating thread uses, so a single shard's live bytes may be negative, their sum never is. */
 struct dtesn_cell { counter live_bytes, allocs; };
 struct dtesn_cells { struct dtesn_cell cell[COUNTER_TYPES][COUNTER_LEVELS]; };
-struct device_cells { struct dtesn_cells shard[COUNTER_SHARDS]; };
+struct device_cells { struct dtesn_cells shard[COUNTER_SHARDS + 1]; }; /* the last is written with atomics, by rare paths */
 
 /* A tree's numbers as readers want them. */
 struct dtesn_totals {

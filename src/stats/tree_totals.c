@@ -7,7 +7,7 @@ const char *const counter_types[COUNTER_TYPES] = { "untyped", "episodic", "proce
 static void add_cells(const struct counters *c, uint64_t device, uint64_t live[COUNTER_LEVELS], struct dtesn_totals *sum) {
     for (unsigned i = 0; i < COUNTER_DEVICES; i++) {
         if (!counter_get(&c->device[i].in_use) || counter_get(&c->device[i].id) != device) continue;
-        for (unsigned shard = 0; shard < COUNTER_SHARDS; shard++)
+        for (unsigned shard = 0; shard <= COUNTER_SHARDS; shard++)
             for (unsigned type = 0; type < COUNTER_TYPES; type++)
                 for (unsigned level = 0; level < COUNTER_LEVELS; level++) {
                     const struct dtesn_cell *cell = &c->cells[i].shard[shard].cell[type][level];

@@ -39,17 +39,17 @@ START_TEST(the_best_fit_is_taken) {
     struct block *tight = block_of(1030, 0);
     shard_put(&shard, tight, true);
     shard_put(&shard, block_of(1120, 0), true);
-    ck_assert_ptr_eq(shard_take(&shard, 1025, COPPICE_UNTYPED), tight);
-    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED));
-    ck_assert_ptr_nonnull(shard_take(&shard, 1100, COPPICE_UNTYPED));
+    ck_assert_ptr_eq(shard_take(&shard, 1025, COPPICE_UNTYPED, 0), tight);
+    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED, 0));
+    ck_assert_ptr_nonnull(shard_take(&shard, 1100, COPPICE_UNTYPED, 0));
 }
 END_TEST
 
 START_TEST(a_block_that_wastes_more_is_left) {
     shard_put(&shard, block_of(103 << 20, 0), true);
-    ck_assert_ptr_null(shard_take(&shard, 80 << 20, COPPICE_UNTYPED));
-    ck_assert_ptr_null(shard_take(&shard, 88 << 20, COPPICE_UNTYPED)); /* in the next bin, and still more than an eighth */
-    ck_assert_ptr_nonnull(shard_take(&shard, 91 << 20, COPPICE_UNTYPED));
+    ck_assert_ptr_null(shard_take(&shard, 80 << 20, COPPICE_UNTYPED, 0));
+    ck_assert_ptr_null(shard_take(&shard, 88 << 20, COPPICE_UNTYPED, 0)); /* in the next bin, and still more than an eighth */
+    ck_assert_ptr_nonnull(shard_take(&shard, 91 << 20, COPPICE_UNTYPED, 0));
 }
 END_TEST
 
@@ -84,14 +84,14 @@ START_TEST(a_pending_block_is_not_taken) {
     struct block *b = block_of(4096, 50);
     shard_put(&shard, b, false);
     shard_settle(&shard);
-    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED));
+    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED, 0));
     ck_assert_ptr_eq(shard_find_pending(&shard, 4000, COPPICE_UNTYPED), b);
     atomic_store(&fence_clock.passed, 49);
     shard_settle(&shard);
-    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED));
+    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED, 0));
     atomic_store(&fence_clock.passed, 50);
     shard_settle(&shard);
-    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_UNTYPED), b);
+    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_UNTYPED, 0), b);
 }
 END_TEST
 
@@ -123,7 +123,7 @@ START_TEST(random_use_agrees_with_a_model) {
         } else {
             uint64_t asked = (uint64_t)(rand() % 20000 + 1);
             shard_settle(&shard);
-            struct block *b = shard_take(&shard, asked, COPPICE_UNTYPED);
+            struct block *b = shard_take(&shard, asked, COPPICE_UNTYPED, 0);
             if (!b) continue;
             ck_assert(shard_fits(&shard, b->size, asked));
             ck_assert_uint_eq(b->epoch, 0);
@@ -149,8 +149,8 @@ static struct block *typed(uint64_t size, enum coppice_type type) {
 
 START_TEST(each_type_has_blocks_of_its_own) {
     struct block *mine = typed(4096, COPPICE_EPISODIC), *other = typed(4096, COPPICE_SEMANTIC);
-    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED));
-    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_EPISODIC), mine);
+    ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED, 0));
+    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_EPISODIC, 0), mine);
     ck_assert_ptr_null(shard_take_oldest(&shard, COPPICE_EPISODIC, false));
     ck_assert_uint_eq(shard.age[COPPICE_SEMANTIC].cached, 4096);
     ck_assert_ptr_eq(shard_take_oldest(&shard, COPPICE_SEMANTIC, false), other);
@@ -161,7 +161,7 @@ START_TEST(blocks_are_lent_but_not_emotional_ones) {
     struct block *kept = typed(4096, COPPICE_EMOTIONAL), *lent = typed(4096, COPPICE_SEMANTIC);
     ck_assert_ptr_eq(shard_lend(&shard, 4096, COPPICE_EPISODIC), lent);
     ck_assert_ptr_null(shard_lend(&shard, 4096, COPPICE_EPISODIC));
-    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_EMOTIONAL), kept);
+    ck_assert_ptr_eq(shard_take(&shard, 4096, COPPICE_EMOTIONAL, 0), kept);
     kept->epoch = 50;
     shard_put(&shard, kept, false);
     ck_assert_ptr_null(shard_find_pending(&shard, 4096, COPPICE_UNTYPED));
@@ -171,9 +171,9 @@ END_TEST
 
 START_TEST(procedural_requests_take_their_exact_size) {
     typed(1 << 20, COPPICE_PROCEDURAL), typed(1 << 20, COPPICE_UNTYPED);
-    ck_assert_ptr_null(shard_take(&shard, (1 << 20) - 4096, COPPICE_PROCEDURAL));
+    ck_assert_ptr_null(shard_take(&shard, (1 << 20) - 4096, COPPICE_PROCEDURAL, 0));
     ck_assert_ptr_null(shard_lend(&shard, (1 << 20) - 4096, COPPICE_PROCEDURAL));
-    ck_assert_ptr_nonnull(shard_take(&shard, 1 << 20, COPPICE_PROCEDURAL));
+    ck_assert_ptr_nonnull(shard_take(&shard, 1 << 20, COPPICE_PROCEDURAL, 0));
     ck_assert_ptr_nonnull(shard_lend(&shard, 1 << 20, COPPICE_PROCEDURAL));
 }
 END_TEST
@@ -183,8 +183,8 @@ START_TEST(episodic_requests_take_what_was_freed_last) {
     struct block *last = typed(1100, COPPICE_EPISODIC);
     typed(1030, COPPICE_UNTYPED);
     typed(1100, COPPICE_UNTYPED);
-    ck_assert_ptr_eq(shard_take(&shard, 1026, COPPICE_EPISODIC), last);
-    ck_assert_uint_eq(shard_take(&shard, 1026, COPPICE_UNTYPED)->size, 1030);
+    ck_assert_ptr_eq(shard_take(&shard, 1026, COPPICE_EPISODIC, 0), last);
+    ck_assert_uint_eq(shard_take(&shard, 1026, COPPICE_UNTYPED, 0)->size, 1030);
 }
 END_TEST
 

@@ -26,18 +26,20 @@ static COLD void *definition(const char *name) { return next_symbol(name, "libst
     } \
     EXPORT void *name parameters { \
         void *p; \
-        return likely(heap_take(size)) && likely((p = ours) != NULL) ? p : name##_slowly arguments; \
+        if (likely(heap_take(size)) && likely((p = ours) != NULL)) return p; \
+        heap_thread.caller = __builtin_return_address(0); \
+        return name##_slowly arguments; \
     }
 
 #define ALIGNED je_aligned_alloc(alignment < 16 ? 16 : alignment, size)
-NEW(_Znwm, (size_t size), (size), je_malloc(size), own_malloc(size))
-NEW(_Znam, (size_t size), (size), je_malloc(size), own_malloc(size))
-NEW(_ZnwmRKSt9nothrow_t, (size_t size, const nothrow *tag), (size, tag), je_malloc(size), own_malloc(size))
-NEW(_ZnamRKSt9nothrow_t, (size_t size, const nothrow *tag), (size, tag), je_malloc(size), own_malloc(size))
-NEW(_ZnwmSt11align_val_t, (size_t size, size_t alignment), (size, alignment), ALIGNED, own_memalign(alignment, size))
-NEW(_ZnamSt11align_val_t, (size_t size, size_t alignment), (size, alignment), ALIGNED, own_memalign(alignment, size))
-NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t size, size_t alignment, const nothrow *tag), (size, alignment, tag), ALIGNED, own_memalign(alignment, size))
-NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t size, size_t alignment, const nothrow *tag), (size, alignment, tag), ALIGNED, own_memalign(alignment, size))
+NEW(_Znwm, (size_t size), (size), je_malloc(size), hook_slowly(size, 0, API_NEW))
+NEW(_Znam, (size_t size), (size), je_malloc(size), hook_slowly(size, 0, API_NEW))
+NEW(_ZnwmRKSt9nothrow_t, (size_t size, const nothrow *tag), (size, tag), je_malloc(size), hook_slowly(size, 0, API_NEW))
+NEW(_ZnamRKSt9nothrow_t, (size_t size, const nothrow *tag), (size, tag), je_malloc(size), hook_slowly(size, 0, API_NEW))
+NEW(_ZnwmSt11align_val_t, (size_t size, size_t alignment), (size, alignment), ALIGNED, hook_slowly(size, alignment, API_NEW))
+NEW(_ZnamSt11align_val_t, (size_t size, size_t alignment), (size, alignment), ALIGNED, hook_slowly(size, alignment, API_NEW))
+NEW(_ZnwmSt11align_val_tRKSt9nothrow_t, (size_t size, size_t alignment, const nothrow *tag), (size, alignment, tag), ALIGNED, hook_slowly(size, alignment, API_NEW))
+NEW(_ZnamSt11align_val_tRKSt9nothrow_t, (size_t size, size_t alignment, const nothrow *tag), (size, alignment, tag), ALIGNED, hook_slowly(size, alignment, API_NEW))
 
 /* The size that a sized delete names is not relied on: programs get it wrong, and glibc never minded. */
 #define DELETE(name, parameters, arguments) \

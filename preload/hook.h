@@ -14,6 +14,7 @@
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
+#include "heap/typed.h"
 #include "next.h"
 #include <errno.h>
 
@@ -35,6 +36,7 @@ static inline enum turn hook_turn(void) {
 /* jemalloc has answered on the slow way: counts what heap_take has not, and publishes. A failure does not count. */
 static inline void *hook_counted(void *p, size_t size) {
     heap_thread.takes += (size < HEAP_LARGE) - (p != NULL);
+    if (likely(heap_thread_may_wait(&heap_thread, size))) return p;
     if (size >= HEAP_LARGE) kept_any_large = true;
     heap_publish();
     if (unlikely(size >= HEAP_VERY_LARGE && heap_on_very_large)) heap_on_very_large();
@@ -51,17 +53,37 @@ static inline void *hook_refused(size_t size) {
 /* PUBLISH(returned, name, parameters): own_name, which no other definition can stand before, is what programs call `name`. */
 #define PUBLISH(returned, name, parameters) returned name parameters __attribute__((alias("own_" #name), visibility("default")));
 
-/* ALLOCATES(name, parameters, arguments, bytes asked for, ours, early): a whole hook. */
-#define ALLOCATES(name, parameters, arguments, bytes, ours, early) \
+/* Memory of the type that the thread, or what is known of the caller, says; NULL: of no type. flags: as heap_typed_alloc's,
+ * -1 for a request that is an error. */
+static inline void *hook_typed(size_t size, enum site_api api, int flags) {
+    struct kind kind = heap_kind(size, api);
+    return likely(kind.type == COPPICE_UNTYPED) || flags < 0 ? NULL : heap_typed_alloc(kind, size, flags);
+}
+
+/* The slow half of an allocation in force; a thread whose allocations may have types comes here each time and goes through
+ * the quick way of name##_slowly. */
+#define HOOK_SERVED(bytes, api, flags, ours) \
+    (likely(heap_admit(bytes)) ? hook_counted(hook_typed(bytes, api, flags) ?: (ours), bytes) : hook_refused(bytes))
+
+/* ALLOCATES(name, parameters, arguments, bytes asked for, api and flags for typed memory, ours, early): a whole hook. */
+#define ALLOCATES(name, parameters, arguments, bytes, api, flags, ours, early) \
     HIDDEN __attribute__((aligned(64))) void *own_##name parameters; \
     static __attribute__((noinline)) void *name##_slowly parameters { \
+        if (likely(heap_thread_may_wait(&heap_thread, bytes))) { \
+            void *p = hook_typed(bytes, api, flags) ?: (ours); \
+            if (likely(p != NULL)) return p; \
+        } \
         switch (hook_turn()) { \
         case PASS: return next.name arguments; \
         case EARLY: return early; \
-        default: return likely(heap_admit(bytes)) ? hook_counted(ours, bytes) : hook_refused(bytes); \
+        default: return HOOK_SERVED(bytes, api, flags, ours); \
         } \
     } \
-    void *own_##name parameters { return likely(heap_take(bytes)) ? ours : name##_slowly arguments; } \
+    void *own_##name parameters { \
+        if (likely(heap_take(bytes))) return ours; \
+        heap_thread.caller = __builtin_return_address(0); \
+        return name##_slowly arguments; \
+    } \
     PUBLISH(void *, name, parameters)
 
 /* The hooks by names that nobody can replace, for calls among ourselves (libc_malloc.c). */
@@ -73,6 +95,8 @@ static inline void *hook_malloc(size_t size) {
 
 /* libc_malloc.c, for the other hooks */
 HIDDEN void *own_malloc(size_t size);
+/* The slow half of malloc for callers that have asked heap_take and set heap_thread.caller; alignment 0: any. */
+HIDDEN void *hook_slowly(size_t size, size_t alignment, enum site_api api);
 HIDDEN void *own_memalign(size_t alignment, size_t size);
 HIDDEN void *own_realloc(void *p, size_t size);
 HIDDEN size_t own_malloc_usable_size(void *p);

@@ -5,7 +5,11 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline size_t product(size_t a, size_t b) { return a * b; }
+/* SIZE_MAX, which nobody can have, where it overflows. */
+static inline size_t product(size_t a, size_t b) {
+    size_t bytes;
+    return unlikely(__builtin_mul_overflow(a, b, &bytes)) ? SIZE_MAX : bytes;
+}
 
 static size_t page_size(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 
@@ -40,17 +44,32 @@ static size_t whole_pages(size_t size) {
     return rounded < size ? SIZE_MAX : rounded;
 }
 
-ALLOCATES(malloc, (size_t size), (size), size, hook_malloc(size), bootstrap_alloc(size, 16))
-ALLOCATES(calloc, (size_t count, size_t size), (count, size), product(count, size), je_calloc(count, size), zeroed_early(count, size))
-ALLOCATES(memalign, (size_t alignment, size_t size), (alignment, size), size, aligned(alignment, size), aligned_early(alignment, size))
-ALLOCATES(aligned_alloc, (size_t alignment, size_t size), (alignment, size), size, aligned(alignment, size), aligned_early(alignment, size))
-ALLOCATES(valloc, (size_t size), (size), size, je_aligned_alloc(page_size(), size), bootstrap_alloc(size, page_size()))
-ALLOCATES(pvalloc, (size_t size), (size), size, je_aligned_alloc(page_size(), whole_pages(size)), bootstrap_alloc(whole_pages(size), page_size()))
+/* Flags of typed memory; -1: the alignment is none. */
+static int aligned_flags(size_t alignment) {
+    size_t good = good_alignment(alignment);
+    return good ? __builtin_ctzl(good) : -1;
+}
+
+ALLOCATES(malloc, (size_t size), (size), size, API_MALLOC, 0, hook_malloc(size), bootstrap_alloc(size, 16))
+ALLOCATES(calloc, (size_t count, size_t size), (count, size), product(count, size), API_CALLOC, TYPED_ZERO, je_calloc(count, size), zeroed_early(count, size))
+ALLOCATES(memalign, (size_t alignment, size_t size), (alignment, size), size, API_MEMALIGN, aligned_flags(alignment), aligned(alignment, size), aligned_early(alignment, size))
+ALLOCATES(aligned_alloc, (size_t alignment, size_t size), (alignment, size), size, API_MEMALIGN, aligned_flags(alignment), aligned(alignment, size), aligned_early(alignment, size))
+ALLOCATES(valloc, (size_t size), (size), size, API_MEMALIGN, aligned_flags(page_size()), je_aligned_alloc(page_size(), size), bootstrap_alloc(size, page_size()))
+ALLOCATES(pvalloc, (size_t size), (size), whole_pages(size), API_MEMALIGN, aligned_flags(page_size()), je_aligned_alloc(page_size(), whole_pages(size)), bootstrap_alloc(whole_pages(size), page_size()))
+
+void *hook_slowly(size_t size, size_t alignment, enum site_api api) {
+    switch (hook_turn()) {
+    case PASS: return alignment ? next.memalign(alignment, size) : next.malloc(size);
+    case EARLY: return bootstrap_alloc(size, alignment ? alignment : 16);
+    default: return HOOK_SERVED(size, api, alignment ? aligned_flags(alignment) : 0, alignment ? aligned(alignment, size) : hook_malloc(size));
+    }
+}
 
 static int own_posix_memalign(void **p, size_t alignment, size_t size) {
     if (alignment % sizeof(void *) != 0 || alignment == 0 || (alignment & (alignment - 1)) != 0) return EINVAL;
     int saved = errno;
-    void *got = own_memalign(alignment, size);
+    heap_thread.caller = __builtin_return_address(0);
+    void *got = heap_take(size) ? aligned(alignment, size) : hook_slowly(size, alignment, API_MEMALIGN);
     errno = saved;
     if (!got) return ENOMEM;
     *p = got;
@@ -59,11 +78,30 @@ static int own_posix_memalign(void **p, size_t alignment, size_t size) {
 
 /* --- giving back */
 
+static COLD void free_typed_slowly(enum coppice_type type, void *p) {
+    int saved = errno;
+    bool serve = hook_turn() == SERVE;
+    heap_typed_free(type, p);
+    if (serve) heap_publish();
+    errno = saved;
+}
+
+static inline void free_typed(enum coppice_type type, void *p) {
+    if (unlikely(--heap_thread.gives < 0)) {
+        free_typed_slowly(type, p);
+        return;
+    }
+    heap_typed_free(type, p);
+    heap_publish_large();
+}
+
 /* Not of the first segment, or credit has run out. */
 static __attribute__((noinline)) void free_slowly(void *p) {
     if (!p) return;
+    int type = heap_lives_in(p);
+    if (type > COPPICE_UNTYPED) return free_typed((enum coppice_type)type, p);
     int saved = errno;
-    if (heap_owns(p)) {
+    if (type == COPPICE_UNTYPED) {
         if (!heap_owns_fast(p)) heap_thread.gives--;
         bool serve = hook_turn() == SERVE;
         je_free(p);
@@ -101,12 +139,23 @@ static void *move(void *p, size_t have, size_t size) {
     return moved;
 }
 
+/* Keeps its type, as long as there is memory of it. */
+static void *realloc_typed(enum coppice_type type, void *p, size_t size) {
+    void *got = hook_turn() == SERVE && heap_admit(size) ? heap_typed_realloc(type, p, size) : NULL;
+    if (!got) return move(p, je_malloc_usable_size(p), size);
+    heap_thread.takes--, heap_thread.gives--;
+    if (!heap_thread_may_wait(&heap_thread, size)) heap_publish();
+    return got;
+}
+
 /* Not of the first segment, or to nothing. */
-static COLD void *realloc_odd(void *p, size_t size) {
-    if (!p) return own_malloc(size);
+static __attribute__((noinline)) void *realloc_odd(void *p, size_t size, const void *caller) {
+    heap_thread.caller = caller;
+    if (!p) return heap_take(size) ? je_malloc(size) : hook_slowly(size, 0, API_REALLOC);
     if (bootstrap_owns(p)) return move(p, bootstrap_usable_size(p), size);
-    if (!heap_owns(p)) return next.realloc(p, size);
-    if (size > 0) return move(p, je_malloc_usable_size(p), size);
+    int type = heap_lives_in(p);
+    if (type == HEAP_FOREIGN) return next.realloc(p, size);
+    if (size > 0) return type ? realloc_typed((enum coppice_type)type, p, size) : move(p, je_malloc_usable_size(p), size);
     own_free(p);
     return NULL;
 }
@@ -122,7 +171,7 @@ static __attribute__((noinline)) void *realloc_slowly(void *p, size_t size) {
 
 void *own_realloc(void *p, size_t size) {
     struct heap_thread *t = &heap_thread;
-    if (unlikely(size == 0 || !heap_owns_fast(p))) return realloc_odd(p, size);
+    if (unlikely(size == 0 || !heap_owns_fast(p))) return realloc_odd(p, size, __builtin_return_address(0));
     t->takes--, t->gives--;
     if (unlikely((t->takes | t->gives) < 0 || size >= HEAP_LARGE)) return realloc_slowly(p, size);
     void *got = je_realloc(p, size);

@@ -13,6 +13,7 @@
 #include "heap/budget.h"
 #include "heap/heap.h"
 #include "heap/thread.h"
+#include "heap/typed.h"
 #include "intern/share.h"
 #include "next.h"
 #include "sites/site.h"
@@ -126,6 +127,7 @@ static void after_fork_in_child(void) {
     service_fork_child();
     signals_fork_child();
     sites_fork_child();
+    heap_typed_fork_child();
     share_fork_child();
     heap_thread_fork_child();
     /* else when it has allocated a little: most children soon call exec, which begins anew */

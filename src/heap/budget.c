@@ -58,7 +58,7 @@ static enum membranes_answer take(struct heap_thread *t, uint64_t bytes) {
 }
 
 /* Without credit every call comes to the slow half, and so to heap_budget_admit. */
-static void withdraw_credit(struct heap_thread *t) { t->takes = t->gives = t->granted = 0; }
+static void withdraw_credit(struct heap_thread *t) { heap_thread_credit(t, 0); }
 
 static void fill(struct heap_thread *t) {
     uint64_t debt = (uint64_t)-t->grant;

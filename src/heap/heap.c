@@ -16,6 +16,7 @@
 #include "heap/budget.h"
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
+#include "heap/typed.h"
 #include "stats/counters.h"
 #include <errno.h>
 #include <sched.h>
@@ -54,7 +55,18 @@ bool heap_init(void) {
     return true;
 }
 
-/* Asks every arena for `what`: decay or purge. */
+/* Memory that is kept for ever is not purged: every other arena is asked by itself then. */
+static void purge(void) {
+    size_t mib[3], length = 3, size = sizeof(unsigned);
+    unsigned count = 0;
+    if (je_mallctlnametomib("arena.0.purge", mib, &length) != 0 || je_mallctl("arenas.narenas", &count, &size, NULL, 0) != 0) return;
+    for (unsigned i = 0; i < count; i++) {
+        mib[1] = i;
+        if (!heap_typed_keeps(i)) je_mallctlbymib(mib, length, NULL, NULL, NULL, 0);
+    }
+}
+
+/* Asks every arena for `what`. */
 static void every_arena(const char *what) {
     size_t mib[3], length = 3;
     if (je_mallctlnametomib(what, mib, &length) != 0) return;
@@ -74,8 +86,9 @@ bool heap_trim(void) {
     size_t before = heap_returned_bytes();
     int saved = errno;
     kept_release(true);
+    heap_typed_flush(&heap_thread);
     je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-    every_arena("arena.0.purge");
+    purge();
     heap_budget_consolidated(heap_returned_bytes() - before);
     errno = saved;
     return heap_returned_bytes() != before;

@@ -3,6 +3,7 @@
  * A *segment* is a reservation: address space without memory, of which jemalloc takes piece after piece from below; what
  * lies above its *top* has never been touched. The first segment is large enough for nearly every process, so "is this
  * pointer ours?" is one compare; further segments are looked at only when that fails.
+ * Memory of each type (typed.h) has segments of its own, made when the type is first used.
  * The *bootstrap arena* is a fixed block that serves whoever asks before the heap is up. Its blocks are never reused.
  * All of jemalloc's memory, metadata too, lies in segments: a pointer outside them and outside the arena is *foreign*. */
 #ifndef COPPICE_HEAP_HEAP_H
@@ -22,6 +23,9 @@ extern struct heap_range heap_first __attribute__((visibility("hidden")));
 static inline bool heap_owns_fast(const void *p) { return (uintptr_t)p - heap_first.base < heap_first.length; }
 /* The whole truth: the first segment, then the others. False for NULL. */
 bool heap_owns(const void *p) COLD;
+/* The same and more: HEAP_FOREIGN, else the type of the segment that holds p (enum coppice_type). */
+enum { HEAP_FOREIGN = -1 };
+int heap_lives_in(const void *p);
 
 /* Makes the first segment and starts jemalloc. False: no address space; nothing was changed. Call once, not concurrently. */
 bool heap_init(void);
@@ -31,6 +35,8 @@ bool heap_reserve_init(void);
 /* Gives the untouched part of every segment back to the system and asks for small segments from now on: before
  * mlockall and before a lower RLIMIT_AS comes into force, which would count it. */
 void heap_release_tail(void);
+/* Zeroed writable memory from a segment of that type, for its arena; NULL: none. `alignment` is a power of two. */
+void *heap_reserve_piece(size_t length, size_t alignment, unsigned type);
 /* Address space held, touched or not. */
 size_t heap_reserved_bytes(void);
 /* Bytes given back to the system by madvise since the start (modulo 2^64). */

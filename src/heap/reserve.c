@@ -27,6 +27,7 @@ enum { SEGMENTS = 512, HOLES = 64 };
 struct segment {
     uintptr_t base, top;         /* top: under the lock */
     _Atomic uintptr_t end;       /* read without the lock; only shrinks */
+    unsigned type;               /* enum coppice_type: whose arenas are served from here */
 };
 struct hole { uintptr_t at; size_t length; };
 
@@ -49,6 +50,13 @@ bool heap_owns(const void *p) {
     for (unsigned i = 0; i < n; i++)
         if ((uintptr_t)p >= segments[i].base && (uintptr_t)p < atomic_load_explicit(&segments[i].end, memory_order_relaxed)) return true;
     return false;
+}
+
+int heap_lives_in(const void *p) {
+    unsigned n = atomic_load_explicit(&segment_count, memory_order_acquire);
+    for (unsigned i = 0; i < n; i++)
+        if ((uintptr_t)p - segments[i].base < atomic_load_explicit(&segments[i].end, memory_order_relaxed) - segments[i].base) return (int)segments[i].type;
+    return HEAP_FOREIGN;
 }
 
 size_t heap_reserved_bytes(void) {
@@ -88,9 +96,9 @@ static void *reserve(void *at, size_t length, int fixed) {
 }
 
 /* A new segment of at least `least` bytes, smaller than wanted where the system refuses. */
-static struct segment *add_segment(size_t least) {
+static struct segment *add_segment(size_t least, unsigned type) {
     unsigned n = atomic_load(&segment_count);
-    size_t wanted = wanted_segment(), floor = round_up(least, GRAIN) + GRAIN;
+    size_t wanted = round_up(wanted_segment() / (type ? 4 : 1), GRAIN), floor = round_up(least, GRAIN) + GRAIN;
     if (n == SEGMENTS || floor < least) return NULL;
     if (wanted < floor) wanted = floor;
     char *at;
@@ -101,6 +109,7 @@ static struct segment *add_segment(size_t least) {
     struct segment *s = &segments[n];
     s->base = (uintptr_t)at;
     s->top = round_up(s->base, GRAIN);
+    s->type = type;
     atomic_store(&s->end, s->base + wanted);
     if (n == 0) heap_first = (struct heap_range){ s->base, wanted };
     atomic_store_explicit(&segment_count, n + 1, memory_order_release);
@@ -110,7 +119,7 @@ static struct segment *add_segment(size_t least) {
 bool heap_reserve_init(void) {
     int saved = errno;
     enter();
-    bool ok = add_segment(4 * MIB) != NULL;
+    bool ok = add_segment(4 * MIB, 0) != NULL;
     leave();
     errno = saved;
     return ok;
@@ -141,19 +150,21 @@ static uintptr_t from_hole(size_t length) {
     return 0;
 }
 
-static uintptr_t from_segment(struct segment *s, size_t length) {
-    uintptr_t at = length >= GRAIN ? round_up(s->top, GRAIN) : s->top, end = atomic_load(&s->end);
-    if (at > end || end - at < length) return 0;
+static uintptr_t from_segment(struct segment *s, size_t length, size_t alignment) {
+    if (length >= GRAIN && alignment < GRAIN) alignment = GRAIN;
+    uintptr_t at = round_up(s->top, alignment), end = atomic_load(&s->end);
+    if (at < s->top || at > end || end - at < length) return 0;
     s->top = at + length;
     return at;
 }
 
-static uintptr_t take_piece(size_t length) {
-    uintptr_t at = from_hole(length);
-    for (unsigned i = atomic_load(&segment_count); !at && i > 0; i--) at = from_segment(&segments[i - 1], length);
-    if (at) return at;
-    struct segment *s = add_segment(length);
-    return s ? from_segment(s, length) : 0;
+static uintptr_t take_piece(size_t length, size_t alignment, unsigned type) {
+    uintptr_t at = type ? 0 : from_hole(length);
+    for (unsigned i = atomic_load(&segment_count); !at && i > 0; i--)
+        if (segments[i - 1].type == type) at = from_segment(&segments[i - 1], length, alignment);
+    if (at || length + alignment < length) return at;
+    struct segment *s = add_segment(length + alignment, type);
+    return s ? from_segment(s, length, alignment) : 0;
 }
 
 static void return_piece(uintptr_t at, size_t length) {
@@ -172,12 +183,22 @@ static void return_piece(uintptr_t at, size_t length) {
 
 /* --- what jemalloc calls */
 
-void *heap_mmap(void *hint, size_t length, int protection, int flags, int fd, off_t offset) {
-    if (flags & MAP_FIXED) return mmap(hint, length, protection, flags, fd, offset);
+/* A piece that is writable, or not at all where the protection says so; 0: none. */
+static uintptr_t take_protected(size_t length, size_t alignment, unsigned type, int protection) {
     enter();
-    uintptr_t at = hint ? 0 : take_piece(length);
+    uintptr_t at = take_piece(length, alignment, type);
     if (at && protection != PROT_NONE && sys_protect((void *)at, length, protection) != 0) return_piece(at, length), at = 0;
     leave();
+    return at;
+}
+
+void *heap_reserve_piece(size_t length, size_t alignment, unsigned type) {
+    return (void *)take_protected(length, alignment, type, PROT_READ | PROT_WRITE);
+}
+
+void *heap_mmap(void *hint, size_t length, int protection, int flags, int fd, off_t offset) {
+    if (flags & MAP_FIXED) return mmap(hint, length, protection, flags, fd, offset);
+    uintptr_t at = hint ? 0 : take_protected(length, 1, 0, protection);
     if (at) return (void *)at;
     errno = ENOMEM;
     return MAP_FAILED;

@@ -2,6 +2,7 @@
 #include "heap/thread.h"
 #include "heap/budget.h"
 #include "heap/jemalloc.h"
+#include "heap/typed.h"
 #include "stats/control.h"
 #include "stats/service.h"
 #include <errno.h>
@@ -50,7 +51,17 @@ void heap_thread_begin(void) {
     if (atomic_load_explicit(&child_unsettled, memory_order_relaxed)) heap_settle_child();
     if (t->state == THREAD_SHARED && !t->rounds) take_slot(t);
     if (have_key) pthread_setspecific(key, t);
+    heap_thread_classify();
     errno = saved;
+}
+
+/* Which side of the decision a thread is on is looked at when it begins, when it pushes or pops, and now and then. */
+void heap_thread_classify(void) {
+    struct heap_thread *t = &heap_thread;
+    int32_t bias = type_is_pushed() || sites_from[SITES_HOST] < HEAP_LARGE ? HEAP_CREDIT : 0;
+    t->takes += t->bias - bias;
+    t->bias = bias;
+    t->last.caller = NULL;
 }
 
 /* --- publishing */
@@ -70,12 +81,12 @@ static void hand_over(struct thread_counters *from) {
 static inline void tell(struct heap_thread *t) {
     struct thread_counters *slot = t->slot;
     const uint64_t allocated = heap_thread_allocated(t), freed = heap_thread_freed(t);
-    counter_bump(&slot->allocs, (uint64_t)(int64_t)(t->granted - t->takes));
+    counter_bump(&slot->allocs, (uint64_t)(int64_t)(t->granted - t->bias - t->takes));
     counter_bump(&slot->frees, (uint64_t)(int64_t)(t->granted - t->gives));
     counter_bump(&slot->bytes_allocated, allocated - t->told_allocated);
     counter_bump(&slot->bytes_freed, freed - t->told_freed);
     t->grant -= (int64_t)((allocated - t->told_allocated) - (freed - t->told_freed));
-    t->takes = t->gives = t->granted;
+    heap_thread_credit(t, t->granted);
     t->told_allocated = allocated, t->told_freed = freed;
 }
 
@@ -92,9 +103,10 @@ static void settle_if_worth_it(const struct thread_counters *own) {
 static COLD void publish_rarely(struct heap_thread *t) {
     if (unlikely(atomic_load_explicit(&child_unsettled, memory_order_relaxed))) settle_if_worth_it(t->own);
     else if (t->state == THREAD_SHARED) hand_over(t->own);
-    if (t->granted == 0 && t->rounds == 0 && !t->tight) t->takes = t->gives = t->granted = HEAP_CREDIT;
+    if (t->granted == 0 && t->rounds == 0 && !t->tight) heap_thread_credit(t, HEAP_CREDIT);
     t->until_rare = t->state == THREAD_SHARED ? 0 : RARE_EVERY;
     kept_release(false);
+    heap_thread_classify();
     if (atomic_load_explicit(&child_unsettled, memory_order_relaxed)) return;
     heap_refresh_now_and_then();
     if (unlikely(control_is_asked()) && !service_runs()) control_serve(false);
@@ -114,11 +126,12 @@ static void thread_end(void *argument) {
     struct heap_thread *t = &heap_thread;
     if (++t->rounds < LAST_ROUND && pthread_setspecific(key, t) == 0) return;
     kept_release(true);
+    heap_typed_thread_end(t);
     heap_publish();
     heap_budget_thread_end(t);
     if (t->state == THREAD_LIVE) counters_thread_end(t->slot);
     share(t);
-    t->takes = t->gives = t->granted = 0; /* for ever: each later call publishes at once */
+    heap_thread_credit(t, 0); /* for ever: each later call publishes at once */
 }
 
 void heap_threads_init(void) { have_key = pthread_key_create(&key, thread_end) == 0; }
@@ -133,7 +146,7 @@ void heap_thread_fork_child(void) {
     own_counters = (struct thread_counters){ 0 };
     share(t);
     t->told_allocated = heap_thread_allocated(t), t->told_freed = heap_thread_freed(t);
-    t->takes = t->gives = t->granted;
+    heap_thread_credit(t, t->granted);
 }
 
 void heap_settle_child(void) {

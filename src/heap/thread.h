@@ -11,6 +11,7 @@
 #include "base/hints.h"
 #include "heap/heap.h"
 #include "heap/kept.h"
+#include "sites/site.h"
 #include "stats/counters.h"
 #include <stdint.h>
 
@@ -25,7 +26,9 @@ enum thread_state {
 
 struct heap_thread {
     int32_t takes, gives;                /* credit: allocations and frees left until publication; negative when overdrawn */
-    int32_t granted;                     /* what both began with: granted - takes calls are unpublished */
+    int32_t granted;                     /* what both began with: granted - bias - takes allocations are unpublished */
+    int32_t bias;                        /* HEAP_CREDIT in a thread whose allocations may have types: takes is never positive
+                                            then, so each comes to the slow half; else 0 */
     struct thread_counters *slot;        /* where this thread publishes */
     const uint64_t *allocated, *freed;   /* jemalloc's counts of this thread, in its own TLS */
     uint64_t told_allocated, told_freed; /* what of them has been published */
@@ -38,6 +41,12 @@ struct heap_thread {
     int64_t grant;                       /* heap/budget.h: budget taken and not used */
     uint32_t membrane;                   /* where it is taken, if */
     bool has_membrane, tight;            /* tight: a hard limit has refused; no credit until it does not */
+    const void *caller;                  /* who asked, for the slow half */
+    struct { const void *caller; uint64_t least, end; struct kind kind; } last; /* what was last found of a caller and sizes */
+    int typed_flags[COPPICE_TYPES];      /* heap/typed.h: how this thread uses the type; 0: not yet */
+    uint16_t typed_cache[COPPICE_TYPES]; /* 1 + its cache */
+    struct typed_small *typed_small;     /* small blocks of types at hand; NULL: none yet */
+    int32_t until_sample;                /* typed allocations until one is counted for its site */
     struct thread_counters *own;         /* in THREAD_SHARED: the numbers since the last publication */
 };
 extern _Thread_local struct heap_thread heap_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -52,6 +61,13 @@ static inline bool heap_give(const void *p) { return likely(heap_owns_fast(p)) &
 void heap_thread_begin(void) COLD;
 static inline void heap_thread_ready(void) {
     if (unlikely(heap_thread.state == THREAD_NEW)) heap_thread_begin();
+}
+/* Allocations of this thread may have types from now on, or not: asks the pushed types and the rules. */
+void heap_thread_classify(void);
+static inline void heap_thread_credit(struct heap_thread *t, int32_t credit) { t->gives = t->granted = credit, t->takes = credit - t->bias; }
+/* A classified thread's allocation that need not be published yet. */
+static inline bool heap_thread_may_wait(const struct heap_thread *t, size_t size) {
+    return t->bias && t->granted && size < HEAP_LARGE && t->takes > -HEAP_CREDIT;
 }
 /* Publishes, and looks after the rare numbers. Call it after jemalloc. */
 void heap_publish(void);

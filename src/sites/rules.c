@@ -20,12 +20,6 @@ static const char shipped[] =
 #define API_LIST "malloc, calloc, realloc, memalign, new, cudaMalloc, cuMemAlloc, host or device"
 #define TYPE_LIST "episodic, procedural, semantic, emotional or untyped, each with +kv or without"
 
-static const struct { const char *name; bool host; } apis[API_COUNT] = {
-#define X(NAME, name, host) { name, host },
-    SITE_APIS(X)
-#undef X
-};
-bool api_is_host(enum site_api api) { return apis[api].host; }
 
 /* --- pieces of text */
 
@@ -57,7 +51,7 @@ static const char *read_type(struct piece p, struct rule *rule) {
 static uint32_t apis_named(struct piece p) {
     uint32_t set = 0;
     for (unsigned i = 0; i < API_COUNT; i++)
-        if (piece_is(p, apis[i].name) || piece_is(p, apis[i].host ? "host" : "device")) set |= 1u << i;
+        if (piece_is(p, api_name(i)) || piece_is(p, api_is_host(i) ? "host" : "device")) set |= 1u << i;
     return set;
 }
 
@@ -131,7 +125,7 @@ static bool add_rule(struct rule_set *set, const struct rule *rule) {
     if (set->rules >= RULES_MOST - (rule->shipped ? 0 : SHIPPED_RULES) || !add_bound(set, rule->least, bounds)) return false;
     if (rule->most != UINT64_MAX && !add_bound(set, rule->most + 1, bounds)) return false;
     for (unsigned i = 0; i < API_COUNT; i++) {
-        uint64_t *from = apis[i].host ? &set->host_from : &set->device_from;
+        uint64_t *from = api_is_host(i) ? &set->host_from : &set->device_from;
         if ((rule->apis >> i & 1) && rule->least < *from) *from = rule->least;
     }
     set->rule[set->rules++] = *rule;

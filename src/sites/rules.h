@@ -14,8 +14,6 @@
 #include "stats/names.h"
 #include <stddef.h>
 
-bool api_is_host(enum site_api api);
-
 /* A piece of a rule's text. */
 struct piece { const char *at; uint32_t length; };
 

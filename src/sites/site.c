@@ -10,7 +10,7 @@
 enum { SLOTS = 4096, FULL = SLOTS * 3 / 4, FRAMES = 1024 };
 
 /* A site's key: the address, its band, and whose answer it is: 0 the site's own, 1 + rule of a crossing, PUSHED + type. */
-enum { BAND_AT = 60, ANSWER_AT = 52, PUSHED = 128, NO_RULE = 1 + RULES_MOST };
+enum { BAND_AT = 56, ANSWER_AT = 48, PUSHED = 128, NO_RULE = 1 + RULES_MOST };
 
 struct entry {
     _Atomic uint64_t key; /* 0: free; published last */
@@ -196,12 +196,22 @@ static struct entry *site_by_thread(const void *caller, unsigned band, enum site
     return likely(e != NULL) ? e : make_answer(caller, band, api, answer, NULL);
 }
 
-struct kind site_kind(const void *caller, uint64_t size, enum site_api api) {
-    if (unlikely(inside)) return (struct kind){ .type = thread_type.now };
+static COLD struct kind new_kind(const void *caller, unsigned band, uint64_t size, enum site_api api) {
+    if (inside) return (struct kind){ .type = thread_type.now };
     inside = true;
-    unsigned band = rules_band(&rules, size);
     struct entry *e = type_is_pushed() ? site_by_thread(caller, band, api) : site_by_rules(caller, band, size, api);
-    struct kind kind = e ? e->kind : (struct kind){ .type = thread_type.now };
     inside = false;
-    return kind;
+    return e ? e->kind : (struct kind){ .type = thread_type.now };
+}
+
+struct kind site_kind(const void *caller, uint64_t size, enum site_api api) {
+    unsigned band = rules_band(&rules, size);
+    struct entry *e = find(key_of(caller, band, type_is_pushed() ? PUSHED + type_now() : 0));
+    return likely(e && !e->crossing) ? e->kind : new_kind(caller, band, size, api);
+}
+
+uint64_t site_band_end(uint64_t size, uint64_t *least) {
+    unsigned band = rules_band(&rules, size);
+    *least = rules_band_least(&rules, band);
+    return band < rules.bounds ? rules.bound[band] : UINT64_MAX;
 }

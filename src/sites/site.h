@@ -39,6 +39,9 @@ static inline struct kind kind_of(const void *caller, uint64_t size, enum site_a
     return site_kind(caller, size, api);
 }
 
+/* The band of a size: from *least on, below what is returned. Within it a site that is no crossing has one kind. */
+uint64_t site_band_end(uint64_t size, uint64_t *least);
+
 /* Counts an allocation and a free of a kind's site. */
 static inline struct site_counters *site_counters_of(struct kind kind) { return &counters->site[kind.site - 1]; }
 static inline void site_took(struct kind kind, uint64_t bytes) {

@@ -81,9 +81,11 @@ static void site(struct text *t, const struct site_counters *n) {
     string(t, "reason", reason_name(counter_get(&n->reason)));
     if (n->rule[0]) string(t, "rule", n->rule);
     if (counter_get(&n->observations)) number(t, "observations", counter_get(&n->observations));
-#define X(field, unit, help) number(t, #field, #field[0] == 'l' ? site_live(n) : counter_get(&n->field));
-    SITE_COUNTERS(X)
-#undef X
+    if (!api_is_host(counter_get(&n->api))) { /* what the host frees is not known by site */
+        number(t, "live_bytes", site_live(n)), number(t, "peak_live_bytes", counter_get(&n->peak_live_bytes));
+        number(t, "frees", counter_get(&n->frees));
+    }
+    number(t, "allocs", counter_get(&n->allocs)), number(t, "bytes", counter_get(&n->bytes));
     text_char(t, '}');
 }
 

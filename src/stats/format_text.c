@@ -122,7 +122,8 @@ static void site(struct text *t, const struct site_counters *n) {
     text_add(t, "    "), plain(t, n->name), text_char(t, ' '), text_add(t, api_name(counter_get(&n->api)));
     if (counter_get(&n->least_bytes)) text_add(t, " from "), text_size(t, counter_get(&n->least_bytes));
     text_add(t, ": "), text_add(t, type_name(counter_get(&n->type))), text_add(t, counter_get(&n->kv) ? " kv" : "");
-    size(t, "live", site_live(n)), size(t, "peak", counter_get(&n->peak_live_bytes)), count(t, "allocs", counter_get(&n->allocs));
+    if (!api_is_host(counter_get(&n->api))) size(t, "live", site_live(n)), size(t, "peak", counter_get(&n->peak_live_bytes));
+    size(t, "in all", counter_get(&n->bytes)), count(t, "allocs", counter_get(&n->allocs));
     text_add(t, ", by "), text_add(t, reason_name(counter_get(&n->reason)));
     if (counter_get(&n->observations)) text_add(t, " from "), text_u64(t, counter_get(&n->observations)), text_add(t, " observations");
     if (n->rule[0]) text_char(t, ' '), plain(t, n->rule);

@@ -2,13 +2,14 @@
 #include "stats/names.h"
 #include "stats/counters.h"
 
-static const char *const apis[API_COUNT] = {
-#define X(NAME, name, host) name,
+static const struct { const char *name; bool host; } apis[API_COUNT] = {
+#define X(NAME, name, host) { name, host },
     SITE_APIS(X)
 #undef X
 };
 static const char *const reasons[SITE_REASONS] = { "default", "built-in rule", "rule", "api", "learned" };
 
 const char *type_name(uint64_t type) { return type < COUNTER_TYPES ? counter_types[type] : "?"; }
-const char *api_name(uint64_t api) { return api < API_COUNT ? apis[api] : "?"; }
+const char *api_name(uint64_t api) { return api < API_COUNT ? apis[api].name : "?"; }
+bool api_is_host(uint64_t api) { return api < API_COUNT && apis[api].host; }
 const char *reason_name(uint64_t reason) { return reason < SITE_REASONS ? reasons[reason] : "?"; }

@@ -2,6 +2,7 @@
  * site has its type. Each list is one table; what is out of range (somebody else's file) is "?". */
 #ifndef COPPICE_STATS_NAMES_H
 #define COPPICE_STATS_NAMES_H
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What a program calls for memory. X(NAME, name, is it the host's?) */
@@ -25,5 +26,6 @@ enum site_reason { SITE_DEFAULT, SITE_SHIPPED_RULE, SITE_RULE, SITE_API, SITE_LE
 
 const char *type_name(uint64_t type); /* enum coppice_type: "untyped", "episodic", … */
 const char *api_name(uint64_t api);
+bool api_is_host(uint64_t api);
 const char *reason_name(uint64_t reason);
 #endif

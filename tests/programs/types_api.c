@@ -10,7 +10,7 @@ static __typeof__(&coppice_type_push) push;
 static __typeof__(&coppice_type_pop) pop;
 
 static void use(void *p, size_t size) {
-    CHECK(p && (uintptr_t)p % 16 == 0 && malloc_usable_size(p) >= size);
+    CHECK(p && (uintptr_t)p % (size < 16 ? 8 : 16) == 0 && malloc_usable_size(p) >= size);
     memset(p, 0x5a, size);
 }
 

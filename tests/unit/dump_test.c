@@ -232,20 +232,20 @@ END_TEST
 static struct site_counters *a_site(unsigned i, const char *name, uint64_t live) {
     struct site_counters *n = &made.site[i];
     strcpy(n->name, name);
-    counter_set(&n->in_use, 1), counter_set(&n->live_bytes, live), counter_set(&n->allocs, 7);
+    counter_set(&n->in_use, 1), counter_set(&n->live_bytes, live), counter_set(&n->allocs, 7), counter_set(&n->api, 5);
     if (i >= counter_get(&made.sites_used)) counter_set(&made.sites_used, i + 1);
     return n;
 }
 
 START_TEST(sites_are_shown_with_the_reason_of_their_type) {
     struct site_counters *n = a_site(0, "libsmall.so+0x10", 100);
-    counter_set(&n->type, 1), counter_set(&n->reason, 4), counter_set(&n->observations, 32);
+    counter_set(&n->type, 1), counter_set(&n->reason, 4), counter_set(&n->observations, 32), counter_set(&n->api, 0);
     n = a_site(2, "liblarge.so+0x20", 5000);
     counter_set(&n->type, 3), counter_set(&n->reason, 2), counter_set(&n->api, 5), counter_set(&n->kv, 1), strcpy(n->rule, "liblarge*=semantic+kv");
     const char *json = dumped(STATS_JSON);
     has("\"sites\":[{\"name\":\"liblarge.so+0x20\",\"api\":\"cudaMalloc\",\"least_bytes\":0,\"type\":\"semantic\",\"kv\":true,\"reason\":\"rule\","
         "\"rule\":\"liblarge*=semantic+kv\",\"live_bytes\":5000,");
-    has("\"type\":\"episodic\",\"reason\":\"learned\",\"observations\":32,\"live_bytes\":100,");
+    has("\"type\":\"episodic\",\"reason\":\"learned\",\"observations\":32,\"allocs\":7,\"bytes\":0}");
     has("\"sites_left_out\":0");
     const char *text = dumped(STATS_TEXT);
     ck_assert_ptr_nonnull(strstr(text, "liblarge.so+0x20 cudaMalloc: semantic kv live 4.8 KiB"));

@@ -1,0 +1,173 @@
+/* typed.c: arenas and caches of types; see typed.h. */
+#include "heap/typed.h"
+#include "base/lock.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "heap/jemalloc.h"
+#include <errno.h>
+#include <sys/mman.h>
+
+enum { CACHE_NONE = 1 << 8, SAMPLE = 16, HUGE_FROM = 2 << 20, POPULATE_MOST = 64 << 20 };
+static inline int cache_flag(unsigned cache) { return (int)(cache + 2) << 8; }
+static inline int arena_flag(unsigned arena) { return (int)(arena + 1) << 20; }
+
+/* What a type's arena is like. decay: ms that freed pages are kept, -1 for ever. */
+static const struct nature { int64_t decay; bool cached, huge, populated; } natures[COPPICE_TYPES] = {
+    [COPPICE_EPISODIC] = { .decay = 10000, .cached = true },
+    [COPPICE_PROCEDURAL] = { .decay = 10000, .cached = true },
+    [COPPICE_SEMANTIC] = { .decay = 500, .cached = true, .huge = true },
+    [COPPICE_EMOTIONAL] = { .decay = -1, .cached = true, .huge = true, .populated = true },
+};
+
+static _Atomic unsigned arenas[COPPICE_TYPES]; /* 1 + index; 0: not made */
+static struct lock making = LOCK_INIT(RANK_SITES);
+
+/* --- where an arena's memory comes from: jemalloc 5's extent hooks */
+
+struct extent_hooks;
+typedef bool range_hook(struct extent_hooks *hooks, void *at, size_t size, size_t offset, size_t length, unsigned arena);
+struct extent_hooks {
+    void *(*alloc)(struct extent_hooks *hooks, void *hint, size_t size, size_t alignment, bool *zero, bool *commit, unsigned arena);
+    bool (*dalloc)(struct extent_hooks *hooks, void *at, size_t size, bool committed, unsigned arena);
+    void (*destroy)(struct extent_hooks *hooks, void *at, size_t size, bool committed, unsigned arena);
+    range_hook *commit, *decommit, *purge_lazy, *purge_forced;
+    bool (*split)(struct extent_hooks *hooks, void *at, size_t size, size_t a, size_t b, bool committed, unsigned arena);
+    bool (*merge)(struct extent_hooks *hooks, void *a, size_t size_a, void *b, size_t size_b, bool committed, unsigned arena);
+};
+/* One a type, so that the hook's own address says which. */
+static struct extent_hooks hooks[COPPICE_TYPES];
+
+static void prepare(enum coppice_type type, void *at, size_t size) {
+    const struct nature *n = &natures[type];
+    if (n->huge && size >= HUGE_FROM) sys_advise(at, size, option_number(intern) == INTERN_PAGES && type == COPPICE_SEMANTIC ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+    if (n->populated && size <= POPULATE_MOST) sys_populate(at, size);
+}
+
+static void *extent_alloc(struct extent_hooks *h, void *hint, size_t size, size_t alignment, bool *zero, bool *commit, unsigned arena) {
+    enum coppice_type type = (enum coppice_type)(h - hooks);
+    void *at = hint ? NULL : heap_reserve_piece(size, alignment, type);
+    if (!at) return NULL;
+    prepare(type, at, size);
+    *zero = *commit = true;
+    return at;
+}
+static bool extent_purge(struct extent_hooks *h, void *at, size_t size, size_t offset, size_t length, unsigned arena) {
+    return heap_madvise((char *)at + offset, length, MADV_DONTNEED) != 0;
+}
+static bool extent_split(struct extent_hooks *h, void *at, size_t size, size_t a, size_t b, bool committed, unsigned arena) { return false; }
+/* What does not touch is never merged; segments have a gap between them. */
+static bool extent_merge(struct extent_hooks *h, void *a, size_t size_a, void *b, size_t size_b, bool committed, unsigned arena) { return false; }
+
+/* --- arenas */
+
+static void set_decay(unsigned arena, const char *what, int64_t ms) {
+    char name[48];
+    struct text t = text_in(name, sizeof name);
+    ssize_t value = (ssize_t)ms;
+    text_add(&t, "arena."), text_u64(&t, arena), text_char(&t, '.'), text_add(&t, what);
+    je_mallctl(name, NULL, NULL, &value, sizeof value);
+}
+
+static unsigned make_arena(enum coppice_type type) {
+    unsigned arena = 0;
+    size_t length = sizeof arena;
+    struct extent_hooks *h = &hooks[type];
+    *h = (struct extent_hooks){ .alloc = extent_alloc, .purge_forced = extent_purge, .split = extent_split, .merge = extent_merge };
+    if (je_mallctl("arenas.create", &arena, &length, &h, sizeof h) != 0) return 0;
+    set_decay(arena, "dirty_decay_ms", natures[type].decay);
+    set_decay(arena, "muzzy_decay_ms", 0);
+    return arena + 1;
+}
+
+static unsigned arena_of(enum coppice_type type) {
+    unsigned arena = atomic_load_explicit(&arenas[type], memory_order_acquire);
+    if (arena) return arena;
+    lock_take(&making);
+    arena = atomic_load(&arenas[type]);
+    if (!arena) atomic_store_explicit(&arenas[type], arena = make_arena(type), memory_order_release);
+    lock_release(&making);
+    return arena;
+}
+
+bool heap_typed_keeps(unsigned arena) { return atomic_load(&arenas[COPPICE_EMOTIONAL]) == arena + 1; }
+void heap_typed_fork_child(void) { lock_reset(&making); }
+
+/* --- threads */
+
+/* The flags with which this thread uses the type; 0: it cannot. */
+static COLD int begin(struct heap_thread *t, enum coppice_type type) {
+    unsigned arena = arena_of(type), cache = 0;
+    size_t length = sizeof cache;
+    if (!arena) return 0;
+    int flags = arena_flag(arena - 1);
+    if (natures[type].cached && t->state == THREAD_LIVE && je_mallctl("tcache.create", &cache, &length, NULL, 0) == 0)
+        t->typed_cache[type] = (uint16_t)(cache + 1), flags |= cache_flag(cache);
+    else flags |= CACHE_NONE;
+    if (!t->typed_small && t->state == THREAD_LIVE && (t->typed_small = je_calloc(1, sizeof *t->typed_small)))
+        t->kept_given += je_malloc_usable_size(t->typed_small); /* it is not the program's */
+    return t->typed_flags[type] = flags;
+}
+
+static inline int flags_of(struct heap_thread *t, enum coppice_type type) {
+    return likely(t->typed_flags[type] != 0) ? t->typed_flags[type] : begin(t, type);
+}
+
+void heap_typed_thread_end(struct heap_thread *t) {
+    heap_typed_flush(t);
+    if (t->typed_small) t->kept_given -= je_malloc_usable_size(t->typed_small), je_free(t->typed_small), t->typed_small = NULL;
+    for (enum coppice_type type = COPPICE_EPISODIC; type < COPPICE_TYPES; type++) {
+        unsigned cache = t->typed_cache[type] - 1u;
+        if (t->typed_cache[type]) je_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof cache);
+        t->typed_cache[type] = 0, t->typed_flags[type] = 0;
+    }
+}
+
+/* A host site is counted by every SAMPLE-th call of a thread, for all of them: two shared words a call would cost more than malloc. */
+static inline void count(struct heap_thread *t, struct kind kind, size_t size) {
+    if (likely(--t->until_sample > 0) || !kind.site) return;
+    t->until_sample = SAMPLE;
+    struct site_counters *n = site_counters_of(kind);
+    counter_add(&n->allocs, SAMPLE), counter_add(&n->bytes, SAMPLE * size);
+}
+
+void *heap_typed_alloc(struct kind kind, size_t size, int flags) {
+    struct heap_thread *t = &heap_thread;
+    int own = flags_of(t, (enum coppice_type)kind.type);
+    if (unlikely(!own)) return NULL;
+    count(t, kind, size);
+    void *small = flags == 0 ? heap_typed_small((enum coppice_type)kind.type, size) : NULL;
+    return small ? small : je_mallocx(likely(size > 0) ? size : 1, own | flags);
+}
+
+/* Kept at hand, if it is small and there is room. */
+static inline bool keep_small(struct heap_thread *t, enum coppice_type type, void *p) {
+    size_t usable = je_malloc_usable_size(p);
+    if (usable > SMALL_MOST || unlikely(!t->typed_small)) return false;
+    struct typed_bin *bin = &t->typed_small->bin[type][usable / 16];
+    if (unlikely(bin->count == SMALL_DEPTH)) return false;
+    bin->block[bin->count++] = p;
+    t->kept_given += usable;
+    return true;
+}
+
+void heap_typed_free(enum coppice_type type, void *p) {
+    struct heap_thread *t = &heap_thread;
+    if (likely(keep_small(t, type, p))) return;
+    int own = flags_of(t, type);
+    je_dallocx(p, likely(own != 0) ? own : CACHE_NONE);
+}
+
+void heap_typed_flush(struct heap_thread *t) {
+    for (enum coppice_type type = COPPICE_EPISODIC; t->typed_small && type < COPPICE_TYPES; type++)
+        for (unsigned class = 0; class < SMALL_CLASSES; class++)
+            for (struct typed_bin *bin = &t->typed_small->bin[type][class]; bin->count > 0;) {
+                t->kept_given -= small_bytes(class); /* jemalloc counts it as freed from now on */
+                je_dallocx(bin->block[--bin->count], t->typed_flags[type] ? t->typed_flags[type] : CACHE_NONE);
+            }
+}
+
+void *heap_typed_realloc(enum coppice_type type, void *p, size_t size) {
+    int own = flags_of(&heap_thread, type);
+    return own ? je_rallocx(p, size, own) : NULL;
+}

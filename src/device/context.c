@@ -6,6 +6,7 @@
 #include "device/budget.h"
 #include "device/fence.h"
 #include "device/fill.h"
+#include "device/pool.h"
 #include "device/trace.h"
 #include <endian.h>
 #include <string.h>
@@ -113,6 +114,7 @@ struct context *context_of(CUcontext handle) {
         else atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);
     }
     lock_release(&contexts_lock);
+    if (c) pool_begin_chores(); /* whoever uses a device can be asked to give back */
     return c;
 }
 

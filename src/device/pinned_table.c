@@ -5,7 +5,7 @@
 #include "device/fence.h"
 #include <sys/mman.h>
 
-enum { PLACES = 4096, PIN_BINS = 512, SLAB = 64 << 10, LOOK = 64 };
+enum { PLACES = 4096, PIN_BINS = 128, SLAB = 64 << 10, LOOK = 256 };
 
 static struct lock table_lock = LOCK_INIT(RANK_BLOCKS);
 static struct pin *place[PLACES], *bin[PIN_BINS], *oldest, *newest, *spare;
@@ -17,9 +17,7 @@ static unsigned size_class(uint64_t size) {
     unsigned e = 63 - (unsigned)__builtin_clzll(pages | 1);
     return 2 * e + (e > 0 && pages >> (e - 1) & 1);
 }
-static struct pin **bin_of(const struct context *c, unsigned kind, unsigned class) {
-    return &bin[(class * 37u + kind * 11u + c->index * 101u) % PIN_BINS];
-}
+static struct pin **bin_of(uint64_t size) { return &bin[size_class(size)]; }
 /* Less than a page may be left over, or an eighth. */
 static bool fits(uint64_t size, uint64_t asked) { return size >= asked && (size - asked < 4096 || size - asked <= size / 8); }
 static bool serves(const struct pin *p, const struct pinned_wish *w) {
@@ -40,7 +38,7 @@ static void table_unlink(struct pin *p) {
 }
 
 static void cache_link(struct pin *p) {
-    struct pin **head = bin_of(p->context, p->kind, size_class(p->size));
+    struct pin **head = bin_of(p->size);
     p->previous = NULL, p->next = *head;
     if (*head) (*head)->previous = p;
     *head = p;
@@ -52,7 +50,7 @@ static void cache_link(struct pin *p) {
 
 static void cache_unlink(struct pin *p) {
     if (p->previous) p->previous->next = p->next;
-    else *bin_of(p->context, p->kind, size_class(p->size)) = p->next;
+    else *bin_of(p->size) = p->next;
     if (p->next) p->next->previous = p->previous;
     if (p->older) p->older->newer = p->newer;
     else oldest = p->newer;
@@ -89,7 +87,7 @@ static struct pin *around(uint64_t address) {
 /* The best ready one of a bin so far; remembers what would fit later. */
 static void look(struct pinned_wish *w, unsigned class, struct pin **best) {
     unsigned looked = 0;
-    for (struct pin *p = *bin_of(w->context, w->kind, class); p && looked < LOOK; p = p->next, looked++) {
+    for (struct pin *p = bin[class]; p && looked < LOOK; p = p->next, looked++) {
         if (!serves(p, w) || (*best && p->size >= (*best)->size)) continue;
         if (fence_has_passed(p->epoch)) *best = p;
         else if (!w->pending || p->epoch < w->pending) w->pending = p->epoch;

@@ -31,14 +31,13 @@ void room_forget_pool(CUmemoryPool pool) {
 
 static uint64_t own_cache(struct context *c) { return c ? pool_flush_context(c) : 0; }
 
-static uint64_t other_caches(struct context *c, bool same_device) {
+/* Where no context is current the device is not known: then every one. */
+static uint64_t device_caches(struct context *c) {
     uint64_t gone = 0;
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
-        if (contexts[i] != c && (c && contexts[i]->ordinal == c->ordinal) == same_device) gone += pool_flush_context(contexts[i]);
+        if (contexts[i] != c && (!c || contexts[i]->ordinal == c->ordinal)) gone += pool_flush_context(contexts[i]);
     return gone;
 }
-static uint64_t device_caches(struct context *c) { return other_caches(c, true); }
-static uint64_t process_caches(struct context *c) { return other_caches(c, false); }
 
 static uint64_t pinned_cache(struct context *c) { return (void)c, pinned_give_back(); }
 
@@ -74,7 +73,7 @@ static uint64_t stream_ordered_pools(struct context *c) { return c ? room_trim_p
 
 static uint64_t co_tenants(struct context *c) { return c ? tenants_give_back(c) : 0; }
 
-static uint64_t (*const chain[])(struct context *c) = { own_cache, device_caches, process_caches, pinned_cache, stream_ordered_pools, co_tenants };
+static uint64_t (*const chain[])(struct context *c) = { own_cache, device_caches, pinned_cache, stream_ordered_pools, co_tenants };
 enum { LINKS = sizeof chain / sizeof *chain };
 
 static bool next_gives(struct room *r, struct context *c) {

@@ -1,7 +1,7 @@
 /* room.h: what happens when a device is full, before the program hears of it.
  *
  * *Room* is made by a chain of links, the cheapest first: the context's own cache, the caches of the device's other
- * contexts, those of the process's other devices, pinned host memory, the driver's stream-ordered pools and graph memory, what other processes
+ * contexts, pinned host memory, the driver's stream-ordered pools and graph memory, what other processes
  * of ours have cached on the device (tenants.h). After each link that gave something back the request is made again; when
  * the chain has ended the program gets the driver's own answer.
  * A *reserve* (DEVICE_RESERVE) is what this process leaves free on each device: a request that would leave less is

@@ -1,7 +1,7 @@
 /* service.h: the one thread of ours, which no process has until it needs it.
  * The *service thread* writes statistics: at each interval of COPPICE_STATS, and when a signal handler asks; and it
  * answers what other processes ask (control.h). All signals
- * are blocked in it; a fork's child has its own if an interval asks for it. A process that has it also gets its idle memory decayed (service_chore). It is started in the constructor for an interval, else when device memory is first used: an
+ * are blocked in it; a fork's child has its own if an interval asks for it. A process that has it also gets its idle memory decayed (service_chore). It is started in the constructor for an interval, else when a device is first used: an
  * ordinary process stays single-threaded, because fork, unshare and setns behave otherwise in one with threads. */
 #ifndef COPPICE_STATS_SERVICE_H
 #define COPPICE_STATS_SERVICE_H

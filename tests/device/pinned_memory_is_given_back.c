@@ -18,9 +18,11 @@ int main(void) {
     void *p = cached(10 << 20), *q;
     CUdeviceptr d;
     CHECK(pinned("cached_bytes") == 10 << 20);
+    give(take(5 << 20));
     CHECK(p_simctl_fault("cuMemHostAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY));
     OK(p_cuMemHostAlloc(&q, 1 << 20, 0));
     CHECK(pinned("cached_bytes") == 0 && pinned("trims") == 1, "kept though host memory was full");
+    CHECK(stat_number("cached_bytes") == 5 << 20, "device memory went first");
     cached(10 << 20);
     CUdeviceptr most = take(900 << 20);
     EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&d, 500 << 20));

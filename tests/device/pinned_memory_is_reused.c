@@ -67,6 +67,9 @@ int main(void) {
     back(other);
     OK(p_cuCtxDestroy_v2(second));
     EXPECT(CUDA_ERROR_INVALID_VALUE, p_cuMemFreeHost(held));
+    const char *books = strstr(strstr(stat_json(), "\"pinned\"") + 1, "\"pinned\"");
+    const char empty[] = "\"pinned\":{\"live_bytes\":0,\"rounding_bytes\":0,\"reserved_bytes\":0,";
+    CHECK(books && strncmp(books, empty, strlen(empty)) == 0, "a context that ended holds: %.90s", books);
     OK(p_cuCtxSetCurrent(test_context));
     CHECK(host(50000, CU_MEMHOSTALLOC_PORTABLE) == kind[1]);
     back(kind[1]);

@@ -238,6 +238,7 @@ EXPORT CUresult cuMemHostUnregister(void *p) {
 
 /* --- identity: once shown, a block is never reused */
 EXPORT CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address) {
+    if (IN_FORCE() && device_is_of_pages(address)) return device_not_exported(address);
     CUresult answer = REAL(cuIpcGetMemHandle)(handle, address);
     if (IN_FORCE() && answer == CUDA_SUCCESS) device_exported(address);
     return answer;
@@ -257,7 +258,7 @@ EXPORT CUresult cuPointerGetAttribute(void *value, CUpointer_attribute attribute
     CUresult answer = REAL(cuPointerGetAttribute)(value, attribute, address);
     if (!IN_FORCE() || answer != CUDA_SUCCESS) return answer;
     if (shows_identity(attribute)) device_exported(address);
-    if (attribute == CU_POINTER_ATTRIBUTE_RANGE_SIZE) device_correct_range(value, address);
+    device_correct_attribute(attribute, value, address);
     return answer;
 }
 
@@ -266,7 +267,7 @@ EXPORT CUresult cuPointerGetAttributes(unsigned count, CUpointer_attribute *attr
     if (!IN_FORCE() || answer != CUDA_SUCCESS) return answer;
     for (unsigned i = 0; i < count; i++) {
         if (shows_identity(attributes[i])) device_exported(address);
-        if (attributes[i] == CU_POINTER_ATTRIBUTE_RANGE_SIZE) device_correct_range(values[i], address);
+        device_correct_attribute(attributes[i], values[i], address);
     }
     return answer;
 }

@@ -165,7 +165,7 @@ CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr addre
     return CUDA_SUCCESS;
 }
 
-void device_correct_range(size_t *size, CUdeviceptr address) {
+static void correct_range(size_t *size, CUdeviceptr address) {
     CUdeviceptr base = source_base(address);
     struct pinned_facts pinned;
     if (pinned_find(address, &pinned)) {
@@ -175,6 +175,26 @@ void device_correct_range(size_t *size, CUdeviceptr address) {
     if (!base && (!driver.cuMemGetAddressRange_v2 || driver.cuMemGetAddressRange_v2(&base, NULL, address) != CUDA_SUCCESS)) return;
     uint64_t asked = pool_asked(base);
     if (asked) *size = asked;
+}
+
+void device_correct_attribute(CUpointer_attribute attribute, void *value, CUdeviceptr address) {
+    if (attribute == CU_POINTER_ATTRIBUTE_RANGE_SIZE) correct_range(value, address);
+    uint64_t base = attribute == CU_POINTER_ATTRIBUTE_RANGE_START_ADDR || attribute == CU_POINTER_ATTRIBUTE_CONTEXT ? source_base(address) : 0;
+    struct block *b = base ? block_find(base) : NULL;
+    if (!b) return;
+    if (attribute == CU_POINTER_ATTRIBUTE_RANGE_START_ADDR) *(CUdeviceptr *)value = base;
+    else *(CUcontext *)value = b->context->handle;
+}
+
+bool device_is_of_pages(CUdeviceptr address) { return source_owns(address); }
+
+CUresult device_not_exported(CUdeviceptr address) {
+    uint64_t asked = pool_asked(source_base(address));
+    if (!asked) return CUDA_ERROR_INVALID_VALUE;
+    source_make_whole(asked);
+    struct context *c = context_current();
+    if (c) counter_add(&c->counters->exports_refused, 1);
+    return CUDA_ERROR_NOT_SUPPORTED;
 }
 
 /* By our own table: the driver need not be asked, and cannot fail. */

@@ -26,8 +26,13 @@ CUresult device_free(CUdeviceptr address);
 CUresult device_free_by(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstream), CUstream stream);
 CUresult device_memory_info(size_t *available, size_t *total);
 CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr address);
-/* What the driver said of the size of the allocation around `address`, corrected to what the program asked for. */
-void device_correct_range(size_t *size, CUdeviceptr address);
+/* What the driver said of an allocation, corrected to what the program has: the size that it asked for, and for memory made
+ * of pages the block's own beginning and context. */
+void device_correct_attribute(CUpointer_attribute attribute, void *value, CUdeviceptr address);
+/* Legacy IPC cannot export memory that is made of pages: the answer is the documented one, and from then on blocks of its
+ * size are whole driver allocations. */
+bool device_is_of_pages(CUdeviceptr address);
+CUresult device_not_exported(CUdeviceptr address);
 /* The identity of the allocation around `address` was shown to someone: it is never reused. */
 void device_exported(CUdeviceptr address);
 /* A context is about to end; afterwards: did it? Then its blocks leave the books, else it goes on. NULL is nobody's. */

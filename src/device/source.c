@@ -12,7 +12,25 @@
 enum { OWN_LINK = 1 };
 /* Larger requests come whole from the driver. */
 #define WHOLE_LEAST ((uint64_t)1 << 30)
-static bool is_whole(const struct context *c, uint64_t asked) { return asked > WHOLE_LEAST && asked > c->capacity / 8; }
+/* Sizes that the program wanted to export; beyond so many the oldest is forgotten. */
+enum { EXPORTS = 64 };
+static _Atomic uint64_t exports[EXPORTS];
+static _Atomic uint32_t export_count;
+
+static bool was_exported(uint64_t asked) {
+    uint32_t count = atomic_load_explicit(&export_count, memory_order_relaxed);
+    for (uint32_t i = 0; i < count && i < EXPORTS; i++)
+        if (atomic_load_explicit(&exports[i], memory_order_relaxed) == asked) return true;
+    return false;
+}
+
+void source_make_whole(uint64_t asked) {
+    if (!was_exported(asked)) atomic_store(&exports[atomic_fetch_add(&export_count, 1) % EXPORTS], asked);
+}
+
+static bool is_whole(const struct context *c, uint64_t asked) {
+    return (asked > WHOLE_LEAST && asked > c->capacity / 8) || was_exported(asked);
+}
 
 /* Takes cached blocks apart for what is missing; true when something changed, so that trying again is worth it. */
 static bool steal(struct context *c, uint64_t asked, uint32_t missing) {

@@ -68,6 +68,7 @@ struct thread_counters {
     X(oom_recoveries, "calls", "out-of-memory answers that a flush of the cache turned into success") \
     X(foreign_frees, "calls", "frees of pointers that the pool does not own, passed on") \
     X(tainted_blocks, "blocks", "blocks whose identity was exported; never reused") \
+    X(exports_refused, "calls", "page backend: legacy IPC exports answered with not supported; blocks of their sizes come whole since") \
     X(asked_bytes, "bytes", "cached blocks given back because another process asked") \
     X(tenant_requests, "calls", "requests to other processes for what they had cached, when the device was full") \
     X(tenant_bytes, "bytes", "what they gave back") \

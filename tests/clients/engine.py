@@ -21,6 +21,8 @@ CONFIGURATIONS = {  # name: (environment, arguments)
     "eager": ({}, ["--enforce-eager"]),
     # without PyTorch's caching every tensor is new memory, which reads as zero; so does ours with ZERO: then texts are equal too
     "uncached": ({"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "COPPICE_ZERO": "1"}, ["--enforce-eager"]),
+    # one pool for every library of the process, where PyTorch keeps none of its own
+    "page": ({"PYTORCH_NO_CUDA_MEMORY_CACHING": "1", "COPPICE_DEVICE_BACKEND": "page"}, ["--enforce-eager"]),
     "sleep": ({}, ["--enforce-eager", "--enable-sleep-mode"]),
     "graphs": ({}, []),  # compiled, and replayed from CUDA graphs
 }

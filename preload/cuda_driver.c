@@ -18,7 +18,7 @@
 
 enum hook_id {
 #define ACTED_HOOK(name) HOOK_##name,
-#define PASS_HOOK(kind, name, params, args, bytes, stream) HOOK_##name,
+#define PASS_HOOK(kind, name, params, args, bytes, stream, trace) HOOK_##name,
 #define KNOWN_NAME(name)
 #include "cuda_hooks.inc"
     HOOK_COUNT
@@ -28,7 +28,7 @@ static const struct hook_row { const char *name; void *hook; enum hook_kind kind
 #undef ACTED_HOOK
 #undef PASS_HOOK
 #define ACTED_HOOK(name) { #name, (void *)name, ACTED },
-#define PASS_HOOK(kind, name, params, args, bytes, stream) { #name, (void *)name, kind },
+#define PASS_HOOK(kind, name, params, args, bytes, stream, trace) { #name, (void *)name, kind },
 #include "cuda_hooks.inc"
 };
 /* Every name of the header, without ABI suffixes, sorted. */
@@ -37,7 +37,7 @@ static const char *const known_names[] = {
 #undef PASS_HOOK
 #undef KNOWN_NAME
 #define ACTED_HOOK(name)
-#define PASS_HOOK(kind, name, params, args, bytes, stream)
+#define PASS_HOOK(kind, name, params, args, bytes, stream, trace)
 #define KNOWN_NAME(name) name,
 #include "cuda_hooks.inc"
 };
@@ -133,7 +133,7 @@ static __attribute__((constructor)) void watch_fork(void) { pthread_atfork(NULL,
 #undef KNOWN_NAME
 #define ACTED_HOOK(name)
 #define KNOWN_NAME(name)
-#define PASS_HOOK(kind, name, params, args, bytes, stream) \
+#define PASS_HOOK(kind, name, params, args, bytes, stream, trace) \
     EXPORT CUresult name params { \
         __typeof__(&name) real = REAL(name); \
         struct room room = { 0 }; \
@@ -147,8 +147,10 @@ static __attribute__((constructor)) void watch_fork(void) { pthread_atfork(NULL,
         } while (room_made(&room, answer)); \
         if (unlikely(room.links > 0)) room_settled(&room, answer); \
         if (unlikely(answer != CUDA_SUCCESS)) context_faulted(answer); \
+        else { trace; } \
         return answer; \
     }
+#define OTHER(kind, address, size, extra) device_note_other(OTHER_##kind, (uint64_t)(address), (uint64_t)(size), (uint64_t)(extra))
 #include "cuda_hooks.inc"
 
 /* --- memory */

@@ -129,7 +129,12 @@ CUresult device_free_by(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstr
     struct block *b = block_find(address);
     if (b && atomic_load(&b->state) == BLOCK_CACHED) return CUDA_ERROR_INVALID_VALUE;
     if (b && pages_hold(b->context->pages, address)) return device_free(address); /* no pool of the driver's knows it */
-    return b ? free_through(address, call, stream) : call(address, stream);
+    if (b) return free_through(address, call, stream);
+    uint64_t before = trace_wanted() ? clock_ns() : 0;
+    CUresult answer = call(address, stream);
+    if (unlikely(before) && answer == CUDA_SUCCESS)
+        trace_event(TRACE_OTHER, OTHER_STREAM_FREE, .time = before, .address = address, .extra = (uint64_t)(uintptr_t)stream);
+    return answer;
 }
 
 CUresult device_memory_info(size_t *available, size_t *total) {
@@ -243,6 +248,11 @@ void device_note_synchronize(CUresult answer) {
 void device_peer_enabled(struct context *peer) {
     struct context *c = context_current();
     if (c && peer) source_admit(peer, c->ordinal);
+}
+
+void device_note_other(enum trace_other kind, uint64_t address, uint64_t size, uint64_t extra) {
+    struct context *c = context_known();
+    if (trace_wanted()) trace_event(TRACE_OTHER, kind, c ? c->index : UINT32_MAX, .address = address, .size = size, .extra = extra);
 }
 
 void device_fork_child(void) { pool_fork_child(), pinned_fork_child(), room_fork_child(); }

@@ -5,6 +5,7 @@
 #include "device/context.h"
 #include "device/pinned.h"
 #include "device/pool.h"
+#include "device/trace_format.h"
 #include "device/room.h"
 
 /* Who asks for `size` bytes: settles the kind of the allocation that this thread makes next. */
@@ -45,5 +46,7 @@ bool device_primary_is_active(CUdevice device);
 void device_note_synchronize(CUresult answer);
 /* The current context may reach the memory of `peer` from now on. */
 void device_peer_enabled(struct context *peer);
+/* A call that owns memory and was passed through has succeeded: for the trace. */
+void device_note_other(enum trace_other kind, uint64_t address, uint64_t size, uint64_t extra);
 void device_fork_child(void);
 #endif

@@ -1,9 +1,10 @@
 """trace_program.py WORDS…: a program that uses device memory as its words say, for the tests of traces.
-alloc=SIZE, free (the newest), many=COUNT (pairs), limit=BYTES (of any file), sync, fork (a child allocates), exec=WORDS (becomes itself with those), say=TEXT, wait (for a line), die."""
+alloc=SIZE, free (the newest), many=COUNT (pairs), limit=BYTES (of any file), sync, others (memory that is passed through), fork (a child allocates), exec=WORDS (becomes itself with those), say=TEXT, wait (for a line), die."""
 import ctypes
 import os
 import resource
 import signal
+import struct
 import sys
 
 cuda = ctypes.CDLL("libcuda.so.1")
@@ -21,6 +22,21 @@ def alloc(size):
 
 def free():
     ok(cuda.cuMemFree_v2(ctypes.c_uint64(held.pop())))
+
+
+def others():
+    """Stream-ordered and managed memory, and physical memory mapped and unmapped."""
+    size, handle, u64 = 2 << 20, ctypes.c_uint64(), ctypes.c_uint64
+    ok(cuda.cuMemAllocAsync(ctypes.byref(pointer), ctypes.c_size_t(4096), None))
+    ok(cuda.cuMemFreeAsync(pointer, None))
+    ok(cuda.cuMemAllocManaged(ctypes.byref(pointer), ctypes.c_size_t(5000), 1))
+    ok(cuda.cuMemFree_v2(pointer))
+    pinned_on_device_0 = struct.pack("IIIIQQ", 1, 0, 1, 0, 0, 0)
+    ok(cuda.cuMemCreate(ctypes.byref(handle), ctypes.c_size_t(size), pinned_on_device_0, u64(0)))
+    ok(cuda.cuMemAddressReserve(ctypes.byref(pointer), ctypes.c_size_t(size), ctypes.c_size_t(0), u64(0), u64(0)))
+    ok(cuda.cuMemMap(pointer, ctypes.c_size_t(size), ctypes.c_size_t(0), handle, u64(0)))
+    ok(cuda.cuMemUnmap(pointer, ctypes.c_size_t(size)))
+    ok(cuda.cuMemRelease(handle))
 
 
 def fork():
@@ -45,6 +61,8 @@ for word in sys.argv[1:]:
             alloc(1000 + i % 7 * 10000), free()
     elif name == "limit":
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(value), int(value)))
+    elif name == "others":
+        others()
     elif name == "sync":
         ok(cuda.cuCtxSynchronize())
     elif name == "fork":

@@ -183,7 +183,15 @@ static const char *open_driver(const struct drive_options *o) {
     return o->device < devices ? NULL : "there is no such device";
 }
 
-static uint64_t driver_calls(void) { return call.simctl_calls ? call.simctl_calls(NULL, getpid(), NULL) : 0; }
+static uint64_t driver_calls(const char *name) { return call.simctl_calls ? call.simctl_calls(NULL, getpid(), name) : 0; }
+
+static uint64_t memory_calls(void) {
+    static const char *const names[] = { "cuMemAlloc_v2", "cuMemFree_v2", "cuMemAllocPitch_v2", "cuMemCreate", "cuMemRelease",
+                                         "cuMemAddressReserve", "cuMemAddressFree", "cuMemMap", "cuMemUnmap", "cuMemSetAccess" };
+    uint64_t calls = 0;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) calls += driver_calls(names[i]);
+    return calls;
+}
 
 static void total(struct report *r) {
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) {
@@ -199,14 +207,15 @@ const char *drive(const struct trace *t, const struct drive_options *o, struct r
     if (wrong) return wrong;
     if (!map_init(1 << 12)) return "no memory";
     service_chore(pool_chore);
-    uint64_t begin = clock_ns(), calls = driver_calls();
+    uint64_t begin = clock_ns(), calls = driver_calls(NULL), memory = memory_calls();
     for (size_t i = 0; i < t->count; i++) {
         if (o->pace) wait_until(begin + (uint64_t)(t->event[i].time - t->event[0].time));
         if ((wrong = enter(&t->event[i], o))) return wrong;
         replay_event(&t->event[i], o, r);
     }
     r->seconds = (double)(clock_ns() - begin) / 1e9;
-    r->driver_calls = driver_calls() - calls, r->driver_calls_known = call.simctl_calls != NULL;
+    r->driver_calls = driver_calls(NULL) - calls, r->memory_calls = memory_calls() - memory;
+    r->driver_calls_known = call.simctl_calls != NULL;
     measure(r);
     total(r);
     return NULL;

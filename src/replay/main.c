@@ -122,7 +122,7 @@ static void print_json(const struct trace *t, const struct request *r, const str
     if (asked) printf(",\"hit_rate\":%.4f", (double)d->hits / (double)asked);
     printf(",\"driver_allocs\":%llu,\"driver_frees\":%llu,\"fences\":%llu,\"fence_waits\":%llu,\"oom_recoveries\":%llu", (unsigned long long)d->driver_allocs,
            (unsigned long long)d->driver_frees, (unsigned long long)d->fences, (unsigned long long)d->fence_waits, (unsigned long long)d->oom_recoveries);
-    if (d->driver_calls_known) printf(",\"driver_calls\":%llu", (unsigned long long)d->driver_calls);
+    if (d->driver_calls_known) printf(",\"driver_calls\":%llu,\"memory_calls\":%llu", (unsigned long long)d->driver_calls, (unsigned long long)d->memory_calls);
     printf(",\"seconds\":%.6f}\n", d->seconds);
 }
 
@@ -136,7 +136,7 @@ static void print_text(const struct trace *t, const struct report *d) {
     if (d->peak_live) printf("  %.4f of peak live", (double)d->peak_reserved / (double)d->peak_live);
     printf("\nhits           %12llu of %llu\n", (unsigned long long)d->hits, (unsigned long long)(d->hits + d->misses));
     printf("driver         %12llu allocations, %llu frees, %llu fences", (unsigned long long)d->driver_allocs, (unsigned long long)d->driver_frees, (unsigned long long)d->fences);
-    if (d->driver_calls_known) printf(", %llu calls in all", (unsigned long long)d->driver_calls);
+    if (d->driver_calls_known) printf(", %llu calls in all, %llu for memory", (unsigned long long)d->driver_calls, (unsigned long long)d->memory_calls);
     puts("");
     if (d->unknown_frees) printf("%llu frees of memory that the trace did not see allocated were left out\n", (unsigned long long)d->unknown_frees);
 }

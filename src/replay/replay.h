@@ -37,8 +37,8 @@ struct drive_options {
 struct report {
     uint64_t allocs, frees, failed, unknown_frees, others; /* done; refused by the device; of nothing that is live; only counted */
     uint64_t hits, misses, driver_allocs, driver_frees, fences, fence_waits, oom_recoveries;
-    uint64_t peak_live, peak_reserved, live, reserved, driver_calls;
-    bool driver_calls_known; /* the simulated device counts every call */
+    uint64_t peak_live, peak_reserved, live, reserved, driver_calls, memory_calls;
+    bool driver_calls_known; /* the simulated device counts every call, and those that take, map or give back memory */
     double seconds;
 };
 /* NULL, or why it could not be driven. */

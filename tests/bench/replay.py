@@ -2,6 +2,8 @@
 """replay.py [TRACE…]: peak reserved over peak live memory, and driver calls, for traces of transformers: the pool's backends beside
 PyTorch's policy (pytorch_policy.py). The traces are made here (workloads.py) or named: files of COPPICE_TRACE, or the names of workloads.
 
+Traces that tests/clients/pytorch_trace has recorded from PyTorch itself are replayed too, if they are there.
+
 The pool is driven on the simulated device by coppice-replay, on the GPU where SIM is empty. Nothing is timed but by
 coppice-replay itself, so machines differ only in what they were asked for. Driver calls: those that allocate, map and free memory."""
 import json
@@ -60,7 +62,7 @@ def show(name, path, backends):
         ours = replay(path, backend)
         if ours["failed"] or ours["peak_live_bytes"] != torch.peak_live:
             sys.exit(f"replay.py: {name}: the replay differs from the trace: {ours}")
-        calls = ours.get("memory_calls", ours["driver_allocs"] + ours["driver_frees"])
+        calls = ours.get("memory_calls") or ours["driver_allocs"] + ours["driver_frees"]
         requests = ours["allocs"]
         print(f"bench {backend}.ratio.{name} {ours['ratio']:.4f} x ({ours['peak_reserved_bytes'] >> 20} of {ours['peak_live_bytes'] >> 20} MiB)")
         print(f"bench {backend}.ratio.{name}@pytorch {rivals['ratio']} x")
@@ -74,12 +76,15 @@ def main(names):
     backends = [b for b in ("block", "page") if has_backend(b)]
     ratios = {b: [] for b in (*backends, "pytorch")}
     with tempfile.TemporaryDirectory(prefix="coppice-replay-") as folder:
-        for name in names or workloads.WORKLOADS:
+        recorded = sorted((ROOT / "build/tests/pytorch_trace").glob("*.trace"))
+        if not names and not recorded:
+            print("# no trace of PyTorch itself: tests/run clients/pytorch_trace records them")
+        for name in names or [*workloads.WORKLOADS, *map(str, recorded)]:
             path = pathlib.Path(name)
             if name in workloads.WORKLOADS:
                 path = pathlib.Path(folder) / f"{name}.trace"
                 write(name, path)
-            ours, torch = show(path.stem, path, backends)
+            ours, torch = show(path.stem.replace("-", "_"), path, backends)
             for backend, ratio in (ours | {"pytorch": torch}).items():
                 ratios[backend].append(ratio)
             if path.parent == pathlib.Path(folder):

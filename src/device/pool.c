@@ -219,13 +219,18 @@ static COLD void keep_refused(struct block *b) {
     lock_release(&s->lock);
 }
 
+static COLD void note_release(struct block *b, uint64_t before) {
+    trace_event(TRACE_RELEASE, .time = before, .context = b->context->index, .address = b->address, .size = b->size);
+}
+
 /* The same for one that is made of pages: they are free then, the driver gets them back when there are too many. */
 static COLD uint64_t release_pages(struct block *b) {
     struct context *c = b->context;
-    uint64_t size = b->size;
+    uint64_t size = b->size, before = trace_wanted() ? clock_ns() : 0;
     if (b->epoch && !fence_has_passed(b->epoch)) fence_drain(c);
     block_hide(b);
     if (!pages_give(c->pages, b->address, size, false)) return keep_refused(b), 0;
+    if (unlikely(before)) note_release(b, before);
     end_block(b);
     return size;
 }
@@ -233,11 +238,11 @@ static COLD uint64_t release_pages(struct block *b) {
 /* A block that has left its shard goes back to where it came from. Returns its bytes; 0: refused, it is cached as before. */
 static uint64_t release(struct block *b) {
     struct context *c = b->context;
-    uint64_t size = b->size;
-    if (trace_wanted()) trace_event(TRACE_RELEASE, .context = c->index, .address = b->address, .size = size);
+    uint64_t size = b->size, before = trace_wanted() ? clock_ns() : 0;
     if (pages_hold(c->pages, b->address)) return release_pages(b);
     block_hide(b); /* off the books first: once the driver has it back, another thread may be given the same address */
     if (unlikely(free_in_driver(c, b->address) != CUDA_SUCCESS) && still_there(b)) return keep_refused(b), 0;
+    if (unlikely(before)) note_release(b, before);
     end_block(b);
     counter_add(&c->counters->reserved_bytes, -size);
     counter_add(&c->counters->driver_frees, 1);

@@ -211,14 +211,17 @@ EXPORT CUresult cuMemPoolDestroy(CUmemoryPool pool) {
 }
 
 /* --- page-locked host memory */
-#define PINNED_HOOK(name, params, args, ours) \
+#define PINNED_HOOK(name, params, args, ours, trace) \
     EXPORT CUresult name params { \
         __typeof__(&name) real = REAL(name); \
-        return IN_FORCE() ? ours : real args; \
+        if (!IN_FORCE()) return real args; \
+        CUresult answer = ours; \
+        if (answer == CUDA_SUCCESS) trace; \
+        return answer; \
     }
-PINNED_HOOK(cuMemHostAlloc, (void **p, size_t size, unsigned flags), (p, size, flags), pinned_alloc(p, size, flags, false))
-PINNED_HOOK(cuMemAllocHost_v2, (void **p, size_t size), (p, size), pinned_alloc(p, size, 0, true))
-PINNED_HOOK(cuMemFreeHost, (void *p), (p), pinned_free(p))
+PINNED_HOOK(cuMemHostAlloc, (void **p, size_t size, unsigned flags), (p, size, flags), pinned_alloc(p, size, flags, false), OTHER(HOST_ALLOC, *p, size, 0))
+PINNED_HOOK(cuMemAllocHost_v2, (void **p, size_t size), (p, size), pinned_alloc(p, size, 0, true), OTHER(HOST_ALLOC, *p, size, 0))
+PINNED_HOOK(cuMemFreeHost, (void *p), (p), pinned_free(p), OTHER(HOST_FREE, p, 0, 0))
 
 /* --- host memory that the device will write into: the heap must not take its pages away */
 #define REGISTER_HOOK(name) \

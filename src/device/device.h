@@ -46,7 +46,7 @@ bool device_primary_is_active(CUdevice device);
 void device_note_synchronize(CUresult answer);
 /* The current context may reach the memory of `peer` from now on. */
 void device_peer_enabled(struct context *peer);
-/* A call that owns memory and was passed through has succeeded: for the trace. */
+/* A call that takes or gives memory which the pool does not own has succeeded: for the trace. */
 void device_note_other(enum trace_other kind, uint64_t address, uint64_t size, uint64_t extra);
 void device_fork_child(void);
 #endif

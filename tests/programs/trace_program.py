@@ -31,6 +31,8 @@ def others():
     ok(cuda.cuMemFreeAsync(pointer, None))
     ok(cuda.cuMemAllocManaged(ctypes.byref(pointer), ctypes.c_size_t(5000), 1))
     ok(cuda.cuMemFree_v2(pointer))
+    ok(cuda.cuMemHostAlloc(ctypes.byref(pointer), ctypes.c_size_t(6000), 0))
+    ok(cuda.cuMemFreeHost(ctypes.c_void_p(pointer.value)))
     pinned_on_device_0 = struct.pack("IIIIQQ", 1, 0, 1, 0, 0, 0)
     ok(cuda.cuMemCreate(ctypes.byref(handle), ctypes.c_size_t(size), pinned_on_device_0, u64(0)))
     ok(cuda.cuMemAddressReserve(ctypes.byref(pointer), ctypes.c_size_t(size), ctypes.c_size_t(0), u64(0), u64(0)))

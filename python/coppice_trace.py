@@ -8,6 +8,7 @@
 docs/TRACE.md describes the format; src/device/trace_format.h is the same for C. A snapshot is a pickle, which can run
 any code when it is loaded the usual way: here nothing but plain data is accepted and everything else is an error.
 Errors are one line and status 1, misuse is status 2."""
+
 import argparse
 import collections
 import heapq
@@ -22,12 +23,33 @@ BLOCK_HEAD = struct.Struct("<IIQII")
 RECORD_MOST = 64
 ADDRESS, SIZE, EXTRA = 1, 2, 4
 # name: number, fields; as in trace_format.h
-KINDS = {"ALLOC": (1, ADDRESS | SIZE), "FREE": (2, ADDRESS), "FAIL": (3, SIZE | EXTRA), "RELEASE": (4, ADDRESS | SIZE), "SYNC": (5, 0),
-         "WAIT": (6, SIZE | EXTRA), "THREAD": (7, EXTRA), "CONTEXT": (8, SIZE | EXTRA), "OTHER": (9, ADDRESS | SIZE | EXTRA)}
-OTHERS = ("STREAM_ALLOC", "STREAM_FREE", "MANAGED", "HOST_ALLOC", "HOST_FREE", "PAGES_CREATE", "PAGES_RELEASE", "PAGES_MAP", "PAGES_UNMAP")
+KINDS = {
+    "ALLOC": (1, ADDRESS | SIZE),
+    "FREE": (2, ADDRESS),
+    "FAIL": (3, SIZE | EXTRA),
+    "RELEASE": (4, ADDRESS | SIZE),
+    "SYNC": (5, 0),
+    "WAIT": (6, SIZE | EXTRA),
+    "THREAD": (7, EXTRA),
+    "CONTEXT": (8, SIZE | EXTRA),
+    "OTHER": (9, ADDRESS | SIZE | EXTRA),
+}
+OTHERS = (
+    "STREAM_ALLOC",
+    "STREAM_FREE",
+    "MANAGED",
+    "HOST_ALLOC",
+    "HOST_FREE",
+    "PAGES_CREATE",
+    "PAGES_RELEASE",
+    "PAGES_MAP",
+    "PAGES_UNMAP",
+)
 RUNTIME, MISS, DRIVER, REFUSED, FOREIGN = 1, 2, 2, 4, 8
 Event = collections.namedtuple("Event", "time kind flags address size extra thread context device", defaults=(0,) * 9)
-Event.__doc__ = "time: ns since the trace began; kind: a name of KINDS or OTHERS; context: its index; device: its ordinal"
+Event.__doc__ = (
+    "time: ns since the trace began; kind: a name of KINDS or OTHERS; context: its index; device: its ordinal"
+)
 
 
 class Bad(Exception):
@@ -35,6 +57,7 @@ class Bad(Exception):
 
 
 # --- reading
+
 
 def _varint(data, at, end):
     value = shift = 0
@@ -88,7 +111,9 @@ def _block(data, start):
                 context, device = extra & 255, extra >> 8
             flags = 0 if name == "OTHER" else head >> 4
             name = OTHERS[head >> 4] if name == "OTHER" else name
-            events.append(Event(time, name, flags, address if fields & ADDRESS else 0, size, extra, thread, context, device))
+            events.append(
+                Event(time, name, flags, address if fields & ADDRESS else 0, size, extra, thread, context, device)
+            )
     return stripe, events
 
 
@@ -100,7 +125,9 @@ def read(path):
         raise Bad("not a trace of Coppice")
     version, block = struct.unpack_from("<II", data, 8)
     if version != VERSION or block != BLOCK:
-        raise Bad(f"a trace of version {version} with blocks of {block} bytes; this program reads version {VERSION} with {BLOCK}")
+        raise Bad(
+            f"a trace of version {version} with blocks of {block} bytes; this program reads version {VERSION} with {BLOCK}"
+        )
     stripes = {}
     for start in range(BLOCK, len(data) - BLOCK_HEAD.size + 1, BLOCK):
         stripe, events = _block(data, start)
@@ -115,6 +142,7 @@ def dropped(path):
 
 
 # --- writing
+
 
 def _put(out, value):
     while value > 127:
@@ -185,6 +213,7 @@ class Writer:
 
 # --- PyTorch's snapshots
 
+
 class _Plain(pickle.Unpickler):
     """A pickle of plain data: numbers, texts, lists, tuples, dictionaries. Whatever would call something is refused."""
 
@@ -223,7 +252,9 @@ def _device_trace(snapshot, device):
         device = max(range(len(traces)), key=lambda i: len(traces[i]) if isinstance(traces[i], list) else 0, default=0)
     trace = traces[device] if 0 <= device < len(traces) else []
     if not isinstance(trace, list) or not trace:
-        raise Bad("the snapshot has no history; call torch.cuda.memory._record_memory_history() before what is to be traced")
+        raise Bad(
+            "the snapshot has no history; call torch.cuda.memory._record_memory_history() before what is to be traced"
+        )
     if not all(isinstance(entry, dict) for entry in trace):
         raise Bad("an entry of the snapshot is not a dictionary")
     return device, trace
@@ -261,15 +292,25 @@ def convert(snapshot, path, device=None):
         for address, size in before.items():
             out.alloc(0, address, size)
         for kind, time, address, size in events:
-            out.event(kind, time - start, address, size, extra=2 if kind == "FAIL" else 0, flags=MISS if kind == "ALLOC" else 0)
+            out.event(
+                kind,
+                time - start,
+                address,
+                size,
+                extra=2 if kind == "FAIL" else 0,
+                flags=MISS if kind == "ALLOC" else 0,
+            )
     return len(before) + len(events)
 
 
 # --- the program
 
+
 def _print(args):
     for e in read(args.file):
-        print(f"{e.time / 1e9:.9f} thread {e.thread} context {e.context} {e.kind} flags {e.flags} address {e.address:#x} size {e.size} extra {e.extra}")
+        print(
+            f"{e.time / 1e9:.9f} thread {e.thread} context {e.context} {e.kind} flags {e.flags} address {e.address:#x} size {e.size} extra {e.extra}"
+        )
 
 
 def demand(events):
@@ -301,8 +342,14 @@ def _snapshot(args):
 def main(words=None):
     parser = argparse.ArgumentParser(prog="coppice_trace.py", description="Traces of device memory: docs/TRACE.md.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    one = commands.add_parser("snapshot", help="a trace from a PyTorch memory snapshot, which is read as plain data and never run")
-    one.add_argument("snapshot"), one.add_argument("out"), one.add_argument("--device", type=int, help="whose history; the longest by default")
+    one = commands.add_parser(
+        "snapshot", help="a trace from a PyTorch memory snapshot, which is read as plain data and never run"
+    )
+    (
+        one.add_argument("snapshot"),
+        one.add_argument("out"),
+        one.add_argument("--device", type=int, help="whose history; the longest by default"),
+    )
     one.set_defaults(run=_snapshot)
     for name, run, text in (("print", _print, "a trace as text"), ("demand", _demand, "live bytes over time")):
         one = commands.add_parser(name, help=text)

@@ -58,7 +58,10 @@ static COLD bool next_block(struct stripe *s) {
 
 /* Whose record it is, when that is not whose the last one was. */
 static void announce(struct stripe *s, const struct trace_event *e) {
-    if (s->thread != own_thread) encode(s, &(struct trace_event){ TRACE_THREAD, .time = e->time, .extra = s->thread = own_thread });
+    if (s->thread != own_thread) {
+        s->thread = own_thread;
+        encode(s, &(struct trace_event){ TRACE_THREAD, .time = e->time, .extra = own_thread });
+    }
     if (s->context == e->context || e->context >= TRACED_CONTEXTS) return;
     s->context = e->context;
     encode(s, &(struct trace_event){ TRACE_CONTEXT, .time = e->time, .size = known[e->context].capacity,

@@ -27,7 +27,7 @@ enum { TRACE_ADDRESS = 1, TRACE_SIZE = 2, TRACE_EXTRA = 4 };
     X(WAIT, 6, TRACE_SIZE | TRACE_EXTRA, "a request of `size` bytes waited for a fence; extra is ns") \
     X(THREAD, 7, TRACE_EXTRA, "the records that follow are of this thread") \
     X(CONTEXT, 8, TRACE_SIZE | TRACE_EXTRA, "and in this context: size is the device's capacity, extra is index + 256 * device") \
-    X(OTHER, 9, TRACE_ADDRESS | TRACE_SIZE | TRACE_EXTRA, "memory that the device pool does not own; the flags say which, enum trace_other")
+    X(OTHER, 9, TRACE_ADDRESS | TRACE_SIZE | TRACE_EXTRA, "memory that the pool does not own; flags: enum trace_other")
 enum trace_kind {
 #define X(name, number, fields, meaning) TRACE_##name = number,
     TRACE_KINDS(X)

@@ -29,7 +29,9 @@ static struct {
 struct entry { uint64_t recorded, here; uint32_t context; };
 static struct { struct entry *slot; size_t mask, count; } live;
 
-static size_t place(uint64_t address, uint32_t context) { return (size_t)(((address >> 8) + context * 0x10001u) * 0x9e3779b97f4a7c15ull >> 20) & live.mask; }
+static size_t place(uint64_t address, uint32_t context) {
+    return (size_t)(((address >> 8) + context * 0x10001u) * 0x9e3779b97f4a7c15ull >> 20) & live.mask;
+}
 
 static bool map_init(size_t slots) {
     live.count = 0, live.mask = slots - 1;
@@ -89,8 +91,10 @@ static const char *enter(const struct event *e, const struct drive_options *o) {
 /* --- events */
 static void measure(struct report *r) {
     uint64_t all_live = 0, all_reserved = 0;
-    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
-        all_live += counter_get(&contexts[i]->counters->live_bytes), all_reserved += counter_get(&contexts[i]->counters->reserved_bytes);
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) {
+        all_live += counter_get(&contexts[i]->counters->live_bytes);
+        all_reserved += counter_get(&contexts[i]->counters->reserved_bytes);
+    }
     if (all_live > r->peak_live) r->peak_live = all_live;
     if (all_reserved > r->peak_reserved) r->peak_reserved = all_reserved;
     r->live = all_live, r->reserved = all_reserved;
@@ -177,9 +181,11 @@ static const char *open_driver(const struct drive_options *o) {
     X(cuInit) X(cuDeviceGetCount) X(cuDevicePrimaryCtxRetain) X(cuMemsetD8Async)
 #undef X
     find_ground_truth(o->library);
-    if (!driver_ready() || !call.cuInit || !call.cuDeviceGetCount || !call.cuDevicePrimaryCtxRetain) return "the CUDA driver lacks functions";
+    bool enough = driver_ready() && call.cuInit && call.cuDeviceGetCount && call.cuDevicePrimaryCtxRetain;
     int devices = 0;
-    if (call.cuInit(0) != CUDA_SUCCESS || call.cuDeviceGetCount(&devices) != CUDA_SUCCESS || devices == 0) return "no CUDA device";
+    if (!enough) return "the CUDA driver lacks functions";
+    if (call.cuInit(0) != CUDA_SUCCESS || call.cuDeviceGetCount(&devices) != CUDA_SUCCESS) devices = 0;
+    if (devices == 0) return "no CUDA device";
     return o->device < devices ? NULL : "there is no such device";
 }
 

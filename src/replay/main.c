@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "base/version.h"
 #include "replay/replay.h"
+#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,7 +77,8 @@ static bool *switch_of(struct request *r, const char *word) {
 static int set_device(struct request *r, const char *value) {
     char *end;
     long n = value ? strtol(value, &end, 10) : -1;
-    if (!value || !*value || *end || n < 0 || n > 255) return complain(MISUSE, "--device %s is not accepted: expected a number from 0 to 255", value ? value : "");
+    if (!value || !*value || *end || n < 0 || n > 255)
+        return complain(MISUSE, "--device %s is not accepted: expected a number from 0 to 255", value ? value : "");
     r->drive.device = (int)n;
     return OK;
 }
@@ -110,35 +112,41 @@ static const char *driver_named(const char *name) {
     return path;
 }
 
-static void print_json(const struct trace *t, const struct request *r, const struct report *d) {
-    uint64_t asked = d->hits + d->misses;
-    printf("{\"version\":\"" COPPICE_VERSION "\",\"events\":%zu,\"dropped\":%llu,\"allocs\":%llu,\"frees\":%llu,\"failed\":%llu,\"unknown_frees\":%llu,"
-           "\"others\":%llu,\"peak_live_bytes\":%llu,\"peak_reserved_bytes\":%llu",
-           t->count, (unsigned long long)t->dropped, (unsigned long long)d->allocs, (unsigned long long)d->frees, (unsigned long long)d->failed,
-           (unsigned long long)d->unknown_frees, (unsigned long long)d->others, (unsigned long long)d->peak_live, (unsigned long long)d->peak_reserved);
-    if (d->peak_live) printf(",\"ratio\":%.4f", (double)d->peak_reserved / (double)d->peak_live);
-    printf(",\"live_bytes\":%llu,\"reserved_bytes\":%llu,\"hits\":%llu,\"misses\":%llu", (unsigned long long)d->live, (unsigned long long)d->reserved,
-           (unsigned long long)d->hits, (unsigned long long)d->misses);
-    if (asked) printf(",\"hit_rate\":%.4f", (double)d->hits / (double)asked);
-    printf(",\"driver_allocs\":%llu,\"driver_frees\":%llu,\"fences\":%llu,\"fence_waits\":%llu,\"oom_recoveries\":%llu", (unsigned long long)d->driver_allocs,
-           (unsigned long long)d->driver_frees, (unsigned long long)d->fences, (unsigned long long)d->fence_waits, (unsigned long long)d->oom_recoveries);
-    if (d->driver_calls_known) printf(",\"driver_calls\":%llu,\"memory_calls\":%llu", (unsigned long long)d->driver_calls, (unsigned long long)d->memory_calls);
+/* FIGURE(name, value): what --json prints, all numbers; docs/TRACE.md has their meaning. */
+#define FIGURES(X) \
+    X(events, t->count) X(dropped, t->dropped) X(others, d->others) \
+    X(allocs, d->allocs) X(frees, d->frees) X(failed, d->failed) X(unknown_frees, d->unknown_frees) \
+    X(peak_live_bytes, d->peak_live) X(peak_reserved_bytes, d->peak_reserved) \
+    X(live_bytes, d->live) X(reserved_bytes, d->reserved) X(hits, d->hits) X(misses, d->misses) \
+    X(driver_allocs, d->driver_allocs) X(driver_frees, d->driver_frees) \
+    X(fences, d->fences) X(fence_waits, d->fence_waits) X(oom_recoveries, d->oom_recoveries)
+
+static double ratio(uint64_t part, uint64_t whole) { return (double)part / (double)whole; }
+
+static void print_json(const struct trace *t, const struct report *d) {
+    printf("{\"version\":\"" COPPICE_VERSION "\"");
+#define X(name, value) printf(",\"" #name "\":%" PRIu64, (uint64_t)(value));
+    FIGURES(X)
+#undef X
+    if (d->peak_live) printf(",\"ratio\":%.4f", ratio(d->peak_reserved, d->peak_live));
+    if (d->hits + d->misses) printf(",\"hit_rate\":%.4f", ratio(d->hits, d->hits + d->misses));
+    if (d->driver_calls_known) printf(",\"driver_calls\":%" PRIu64 ",\"memory_calls\":%" PRIu64, d->driver_calls, d->memory_calls);
     printf(",\"seconds\":%.6f}\n", d->seconds);
 }
 
 static void print_text(const struct trace *t, const struct report *d) {
     const double mib = 1 << 20;
     printf("%zu events of %s\n", t->count, t->command[0] ? t->command : "an unnamed program");
-    if (t->dropped) printf("%llu more were not recorded: the file had no room\n", (unsigned long long)t->dropped);
-    printf("%llu allocations, %llu frees, %llu failed; %.3f s\n", (unsigned long long)d->allocs, (unsigned long long)d->frees, (unsigned long long)d->failed, d->seconds);
+    if (t->dropped) printf("%" PRIu64 " more were not recorded: the file had no room\n", t->dropped);
+    printf("%" PRIu64 " allocations, %" PRIu64 " frees, %" PRIu64 " failed; %.3f s\n", d->allocs, d->frees, d->failed, d->seconds);
+    if (d->unknown_frees) printf("%" PRIu64 " frees of memory that the trace did not see allocated were left out\n", d->unknown_frees);
     printf("peak live      %12.2f MiB\n", (double)d->peak_live / mib);
     printf("peak reserved  %12.2f MiB", (double)d->peak_reserved / mib);
-    if (d->peak_live) printf("  %.4f of peak live", (double)d->peak_reserved / (double)d->peak_live);
-    printf("\nhits           %12llu of %llu\n", (unsigned long long)d->hits, (unsigned long long)(d->hits + d->misses));
-    printf("driver         %12llu allocations, %llu frees, %llu fences", (unsigned long long)d->driver_allocs, (unsigned long long)d->driver_frees, (unsigned long long)d->fences);
-    if (d->driver_calls_known) printf(", %llu calls in all, %llu for memory", (unsigned long long)d->driver_calls, (unsigned long long)d->memory_calls);
+    if (d->peak_live) printf("  %.4f of peak live", ratio(d->peak_reserved, d->peak_live));
+    printf("\nhits           %12" PRIu64 " of %" PRIu64 "\n", d->hits, d->hits + d->misses);
+    printf("driver         %12" PRIu64 " allocations, %" PRIu64 " frees, %" PRIu64 " fences", d->driver_allocs, d->driver_frees, d->fences);
+    if (d->driver_calls_known) printf("; %" PRIu64 " calls, %" PRIu64 " for memory", d->driver_calls, d->memory_calls);
     puts("");
-    if (d->unknown_frees) printf("%llu frees of memory that the trace did not see allocated were left out\n", (unsigned long long)d->unknown_frees);
 }
 
 static int replay(const struct request *r, const char *file) {
@@ -147,7 +155,7 @@ static int replay(const struct request *r, const char *file) {
     if (!trace_read(file, &trace)) return complain(FAILED, "%s: %s", r->file, trace.wrong);
     const char *wrong = drive(&trace, &r->drive, &report);
     if (wrong) return complain(FAILED, "%s", wrong);
-    if (r->json) print_json(&trace, r, &report);
+    if (r->json) print_json(&trace, &report);
     else print_text(&trace, &report);
     return fflush(stdout) == 0 && !ferror(stdout) ? OK : complain(FAILED, "cannot write to standard output");
 }

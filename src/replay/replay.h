@@ -35,7 +35,8 @@ struct drive_options {
     bool sync;           /* replay the program's waits for the device */
 };
 struct report {
-    uint64_t allocs, frees, failed, unknown_frees, others; /* done; refused by the device; of nothing that is live; only counted */
+    uint64_t allocs, frees;                 /* done here */
+    uint64_t failed, unknown_frees, others; /* refused by the device; of nothing that is live; only counted */
     uint64_t hits, misses, driver_allocs, driver_frees, fences, fence_waits, oom_recoveries;
     uint64_t peak_live, peak_reserved, live, reserved, driver_calls, memory_calls;
     bool driver_calls_known; /* the simulated device counts every call, and those that take, map or give back memory */

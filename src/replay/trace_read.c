@@ -80,7 +80,8 @@ static bool read_blocks(struct trace *t, const unsigned char *data, size_t lengt
         memcpy(&block, data + at, sizeof block);
         uint32_t used = atomic_load_explicit(&block.used, memory_order_relaxed);
         if (block.magic == 0 && used == 0) continue; /* taken, and the process ended before it was written to */
-        if (block.magic != TRACE_BLOCK_MAGIC || used < sizeof block || used > TRACE_BLOCK) return WRONG(t, "no block at byte %zu", at);
+        bool block_like = block.magic == TRACE_BLOCK_MAGIC && used >= sizeof block && used <= TRACE_BLOCK;
+        if (!block_like) return WRONG(t, "no block at byte %zu", at);
         if (at + used > length) return WRONG(t, "cut off: the block at byte %zu is longer than the file", at);
         struct bytes records = { data + at + sizeof block, data + at + used, false };
         if (!read_records(t, &records, block.base_ns, at + sizeof block)) return false;
@@ -90,12 +91,13 @@ static bool read_blocks(struct trace *t, const unsigned char *data, size_t lengt
 
 static bool read_head(struct trace *t, const unsigned char *data, size_t length) {
     struct trace_head head;
-    if (length >= 2 && data[0] == 0x80 && data[1] < 6) return WRONG(t, "not a trace but a pickle; a PyTorch snapshot is read with --from-snapshot");
+    if (length >= 2 && data[0] == 0x80 && data[1] < 6)
+        return WRONG(t, "not a trace but a pickle; a PyTorch snapshot is read with --from-snapshot");
     if (length < sizeof head || memcmp(data, TRACE_MAGIC, 8) != 0) return WRONG(t, "not a trace of Coppice");
     memcpy(&head, data, sizeof head);
     if (head.version != TRACE_VERSION || head.block_bytes != TRACE_BLOCK)
-        return WRONG(t, "a trace of version %u with blocks of %u bytes; this program reads version %u with %u", head.version, head.block_bytes,
-                     (unsigned)TRACE_VERSION, (unsigned)TRACE_BLOCK);
+        return WRONG(t, "a trace of version %u with blocks of %u bytes; this program reads version %u with %u", head.version,
+                     head.block_bytes, (unsigned)TRACE_VERSION, (unsigned)TRACE_BLOCK);
     t->dropped = atomic_load_explicit(&head.dropped, memory_order_relaxed);
     memcpy(t->command, head.command, sizeof head.command);
     return true;

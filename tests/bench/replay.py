@@ -6,6 +6,7 @@ Traces that tests/clients/pytorch_trace has recorded from PyTorch itself are rep
 
 The pool is driven on the simulated device by coppice-replay, on the GPU where SIM is empty. Nothing is timed but by
 coppice-replay itself, so machines differ only in what they were asked for. Driver calls: those that allocate, map and free memory."""
+
 import json
 import os
 import pathlib
@@ -40,23 +41,35 @@ def write(name, path):
 def replay(path, backend, *options):
     sim = os.environ.get("SIM", str(ROOT / "build/sim"))
     env = {k: v for k, v in os.environ.items() if not k.startswith("COPPICE_")}
-    env |= {"SIM_CAPACITY": str(CAPACITY), "SIM_DEVICE_NAME": f"replay-{os.getpid()}", "COPPICE_DEVICE_BACKEND": backend}
+    env |= {
+        "SIM_CAPACITY": str(CAPACITY),
+        "SIM_DEVICE_NAME": f"replay-{os.getpid()}",
+        "COPPICE_DEVICE_BACKEND": backend,
+    }
     driver = ["--driver", f"{sim}/libcuda.so.1"] if sim else []
-    done = subprocess.run([ROOT / "build/coppice-replay", "--json", *driver, *options, path], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [ROOT / "build/coppice-replay", "--json", *driver, *options, path], env=env, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"replay.py: {done.stderr.strip()}")
     return json.loads(done.stdout)
 
 
 def rival(path):
-    events = [(e.kind == "ALLOC", (e.context, e.address), e.size) for e in coppice_trace.read(path)
-              if e.kind == "ALLOC" or (e.kind == "FREE" and not e.flags & (coppice_trace.REFUSED | coppice_trace.FOREIGN))]
+    events = [
+        (e.kind == "ALLOC", (e.context, e.address), e.size)
+        for e in coppice_trace.read(path)
+        if e.kind == "ALLOC" or (e.kind == "FREE" and not e.flags & (coppice_trace.REFUSED | coppice_trace.FOREIGN))
+    ]
     return pytorch_policy.run(events, CAPACITY)
 
 
 def show(name, path, backends):
     torch = rival(path)
-    rivals = {"ratio": f"{torch.peak_reserved / torch.peak_live:.4f}", "driver_calls": str(torch.driver_allocs + torch.driver_frees)}
+    rivals = {
+        "ratio": f"{torch.peak_reserved / torch.peak_live:.4f}",
+        "driver_calls": str(torch.driver_allocs + torch.driver_frees),
+    }
     ratios = {}
     for backend in backends:
         ours = replay(path, backend)
@@ -64,9 +77,13 @@ def show(name, path, backends):
             sys.exit(f"replay.py: {name}: the replay differs from the trace: {ours}")
         calls = ours.get("memory_calls") or ours["driver_allocs"] + ours["driver_frees"]
         requests = ours["allocs"]
-        print(f"bench {backend}.ratio.{name} {ours['ratio']:.4f} x ({ours['peak_reserved_bytes'] >> 20} of {ours['peak_live_bytes'] >> 20} MiB)")
+        print(
+            f"bench {backend}.ratio.{name} {ours['ratio']:.4f} x ({ours['peak_reserved_bytes'] >> 20} of {ours['peak_live_bytes'] >> 20} MiB)"
+        )
         print(f"bench {backend}.ratio.{name}@pytorch {rivals['ratio']} x")
-        print(f"bench {backend}.driver_calls.{name} {calls} calls ({requests} requests, hit rate {ours['hit_rate']:.4f})")
+        print(
+            f"bench {backend}.driver_calls.{name} {calls} calls ({requests} requests, hit rate {ours['hit_rate']:.4f})"
+        )
         print(f"bench {backend}.driver_calls.{name}@pytorch {rivals['driver_calls']} calls", flush=True)
         ratios[backend] = ours["ratio"]
     return ratios, torch.peak_reserved / torch.peak_live

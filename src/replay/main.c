@@ -26,6 +26,7 @@ int complain(int status, const char *format, ...) {
 static const char usage[] =
     "coppice-replay [OPTIONS] FILE    drives the device pool with a trace (COPPICE_TRACE) and says what it took\n"
     "\n"
+    "  --backend NAME        block (default) or page: the same as --device-backend=NAME\n"
     "  --device N            the device that stands for the trace's first (default 0)\n"
     "  --driver NAME         the CUDA driver: a library, or `sim`, the simulated device of a build (default libcuda.so.1)\n"
     "  --pace                at the recorded times, not as fast as possible\n"
@@ -56,6 +57,12 @@ static int set_option(const char *word) {
         return complain(MISUSE, "%s is not accepted: expected %s", word, option_accepts(&option_rows[id], buffer, sizeof buffer));
     snprintf(variable, sizeof variable, OPTION_PREFIX "%s", option_rows[id].name);
     return setenv(variable, equals + 1, 1) == 0 ? OK : complain(FAILED, "no memory");
+}
+
+static int set_backend(const char *value) {
+    char word[64];
+    snprintf(word, sizeof word, "--device-backend=%s", value ? value : "");
+    return set_option(word);
 }
 
 /* The word of a request that takes a value, or NULL. */
@@ -89,9 +96,11 @@ static int take_word(struct request *r, const char *word, const char *value, int
     *used = 1;
     if (flag) return *flag = true, OK;
     if (strcmp(word, "--no-sync") == 0) return r->drive.sync = false, OK;
-    if (text || strcmp(word, "--device") == 0) {
+    bool device = strcmp(word, "--device") == 0, backend = strcmp(word, "--backend") == 0;
+    if (text || device || backend) {
         *used = 2;
-        if (!text) return set_device(r, value);
+        if (device) return set_device(r, value);
+        if (backend) return set_backend(value);
         if (!value) return complain(MISUSE, "%s wants a value", word);
         return *text = value, OK;
     }

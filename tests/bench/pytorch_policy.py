@@ -17,17 +17,17 @@ ROUND, SMALL, SMALL_SEGMENT, LARGE_SEGMENT, LARGE_FROM, LARGE_ROUND = 512, MIB, 
 
 
 class Block:
-    __slots__ = ("size", "small", "free", "left", "right", "segment")
+    __slots__ = ("size", "small", "free", "left", "right", "place")
 
-    def __init__(self, size, small, segment):
-        self.size, self.small, self.segment = size, small, segment
+    def __init__(self, size, small, place):
+        self.size, self.small, self.place = size, small, place  # place: number of the segment, offset in it
         self.free, self.left, self.right = False, None, None
 
 
 class Allocator:
     def __init__(self, capacity):
         self.capacity = capacity
-        self.free = {True: [], False: []}  # sorted (size, number of the segment, id, block)
+        self.free = {True: [], False: []}  # sorted (size, place, block); of equals the first place wins
         self.reserved = self.peak_reserved = self.live = self.peak_live = 0
         self.driver_allocs = self.driver_frees = self.failed = 0
         self.segments = 0
@@ -55,6 +55,7 @@ class Allocator:
             if near and near.free:
                 self._take(near)
                 block.size += near.size
+                block.place = min(block.place, near.place)
                 far = getattr(near, side)
                 setattr(block, side, far)
                 if far:
@@ -79,10 +80,10 @@ class Allocator:
         self.peak_reserved = max(self.peak_reserved, self.reserved)
         self.driver_allocs += 1
         self.segments += 1
-        return Block(segment, small, self.segments)
+        return Block(segment, small, (self.segments, 0))
 
     def _split(self, block, size):
-        rest = Block(block.size - size, block.small, block.segment)
+        rest = Block(block.size - size, block.small, (block.place[0], block.place[1] + size))
         rest.left, rest.right, block.size = block, block.right, size
         if rest.right:
             rest.right.left = rest
@@ -99,11 +100,11 @@ class Allocator:
 
     def _put(self, block):
         block.free = True
-        bisect.insort(self.free[block.small], (block.size, block.segment, id(block), block))
+        bisect.insort(self.free[block.small], (block.size, block.place, block))
 
     def _take(self, block):
         block.free = False
-        del self.free[block.small][bisect.bisect_left(self.free[block.small], (block.size, block.segment, id(block)))]
+        del self.free[block.small][bisect.bisect_left(self.free[block.small], (block.size, block.place))]
 
 
 def run(events, capacity):

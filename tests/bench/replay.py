@@ -48,7 +48,7 @@ def replay(path, backend, *options):
     }
     driver = ["--driver", f"{sim}/libcuda.so.1"] if sim else []
     done = subprocess.run(
-        [ROOT / "build/coppice-replay", "--json", *driver, *options, path], env=env, capture_output=True, text=True
+        [ROOT / "build/coppice-replay", "--json", "--backend", backend, *driver, *options, path], env=env, capture_output=True, text=True
     )
     if done.returncode:
         sys.exit(f"replay.py: {done.stderr.strip()}")

@@ -1,6 +1,9 @@
 /* capture.c: how many streams capture now; see capture.h. */
 #include "device/capture.h"
+#include "base/clock.h"
 #include "base/lock.h"
+#include <errno.h>
+#include <time.h>
 
 _Atomic uint32_t capture_count;
 static struct lock capture_lock = LOCK_INIT(RANK_CAPTURE);
@@ -28,9 +31,29 @@ void capture_unrelax(bool relaxed) {
     if (relaxed && driver.cuThreadExchangeStreamCaptureMode(&mode) != CUDA_SUCCESS) mode = program_mode, driver.cuThreadExchangeStreamCaptureMode(&mode);
 }
 
+static _Atomic uint32_t waits; /* of ours, for whole contexts */
+enum { ENTERED_NS = 100000000 };
+
+bool capture_wait_begins(void) {
+    atomic_fetch_add(&waits, 1);
+    if (!capture_active()) return true;
+    atomic_fetch_sub(&waits, 1);
+    return false;
+}
+
+void capture_wait_ends(void) { atomic_fetch_sub(&waits, 1); }
+
+static COLD void let_waits_enter(void) {
+    uint64_t start = clock_ns();
+    int saved = errno;
+    while (atomic_load(&waits) > 0 && clock_ns() - start < ENTERED_NS) nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+    errno = saved;
+}
+
 void capture_before_begin(void) {
     lock_take(&capture_lock);
-    atomic_fetch_add(&capture_count, 1);
+    atomic_fetch_add(&capture_count, 1); /* before `waits` is read: whoever waits from now on sees it */
+    if (unlikely(atomic_load(&waits) > 0)) let_waits_enter();
 }
 
 void capture_after_begin(bool begun) {
@@ -50,4 +73,4 @@ void capture_after_end(CUstream stream, CUresult result) {
     while (active > 0 && !atomic_compare_exchange_weak(&capture_count, &active, active - 1)) {}
 }
 
-void capture_fork_child(void) { lock_reset(&capture_lock), atomic_store(&capture_count, 0); }
+void capture_fork_child(void) { lock_reset(&capture_lock), atomic_store(&capture_count, 0), atomic_store(&waits, 0); }

@@ -15,6 +15,11 @@ static inline bool capture_active(void) { return atomic_load_explicit(&capture_c
 /* Keeps captures from beginning; false (and nothing held) when one is active. */
 bool capture_keep_out(void);
 void capture_let_in(void);
+/* Around a wait of ours for a whole context, which would invalidate a capture if it were called during one, and which may
+ * take so long that no lock can be held: a capture that begins meanwhile waits until the call has surely been entered.
+ * False, and nothing to end: a capture is active. */
+bool capture_wait_begins(void);
+void capture_wait_ends(void);
 /* Around calls of ours that disturb no capture though the driver might think so: false when the mode could not be changed. */
 bool capture_relax(void);
 void capture_unrelax(bool relaxed);

@@ -2,7 +2,7 @@
  *
  * An *event* is a CUDA event of ours and the context that it belongs to. It is recorded, asked until it has passed, and
  * then a *spare* of its context, which the next recording takes: CUDA makes few of them. Lists are singly linked.
- * Everything here calls CUDA and is under the fence's lock, while no stream captures (capture.h). */
+ * Everything here calls CUDA and is under the fence's lock; asking only while no stream captures (capture.h). */
 #ifndef COPPICE_DEVICE_EVENT_H
 #define COPPICE_DEVICE_EVENT_H
 #include "device/context.h"

@@ -175,7 +175,11 @@ void fence_after_synchronize(uint64_t ticket, bool succeeded) {
 
 static bool synchronize(struct context *c) {
     if (!context_enter(c)) return false;
-    CUresult waited = driver.cuCtxSynchronize();
+    CUresult waited = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    if (capture_wait_begins()) {
+        waited = driver.cuCtxSynchronize();
+        capture_wait_ends();
+    }
     context_leave(c);
     context_noticed(c, waited);
     return waited == CUDA_SUCCESS;
@@ -197,19 +201,21 @@ void fence_drain(struct context *only) {
     }
 }
 
+/* Unlike a query, a record disturbs no capture but that of its own stream. */
+static bool captures_itself(CUstream stream) {
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+    if (!capture_active()) return false;
+    return !driver.cuStreamIsCapturing || driver.cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS || status != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
 void fence_stream_ending(CUstream stream) {
-    if (likely(driver.cuCtxRecordEvent)) return;
-    if (!capture_keep_out()) {
-        if (stream_to_record(stream)) stream_lost();
-        return;
-    }
+    struct context *c = driver.cuCtxRecordEvent ? NULL : stream_to_record(stream);
+    if (likely(!c) || !context_has_work(c)) return;
     lock_take(&fence_lock);
-    struct context *c = stream_to_record(stream);
-    struct fence_event *e = c && context_has_work(c) ? event_of_stream(c, stream) : NULL;
+    struct fence_event *e = captures_itself(stream) ? NULL : event_of_stream(c, stream);
     if (e) e->next = strays, strays = e;
-    else if (c) stream_lost();
+    else stream_lost();
     lock_release(&fence_lock);
-    capture_let_in();
 }
 
 void fence_stream_ended(CUstream stream) {

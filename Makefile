@@ -70,7 +70,7 @@ run: all ## the main job: two real servers, without and with Coppice
 	$(Q)scripts/mainjob/run
 test: all unit debug ## all tests
 	$(Q)tests/run
-soak: all unit debug ## ten minutes of random load on the device pool, a seed after another
+soak: all unit debug ## each CUDA call of ours failing in turn, then ten minutes of random load, a seed after another
 	$(Q)tests/soak
 debug: ## the library with its invariants checked, in build/debug
 	$(Q)$(MAKE) B=build/debug EXTRA=-DCOPPICE_DEBUG build/debug/libcoppice.so

@@ -27,15 +27,16 @@
     X(cuMemsetD8_v2) X(cuMemsetD8Async) X(cuMemcpyDtoH_v2) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyHtoDAsync_v2) X(cuMemcpyDtoDAsync_v2) \
     X(cuStreamCreate) X(cuStreamCreateWithPriority) X(cuStreamDestroy_v2) X(cuStreamSynchronize) X(cuStreamQuery) X(cuLaunchHostFunc) X(cuStreamWaitEvent) \
     X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuGraphDestroy) X(cuStreamIsCapturing) X(cuThreadExchangeStreamCaptureMode) \
-    X(cuEventCreate) X(cuEventRecord) X(cuEventSynchronize) \
+    X(cuEventCreate) X(cuEventRecord) X(cuEventSynchronize) X(cuModuleLoadData) X(cuModuleGetFunction) X(cuLaunchKernel) \
+    X(cuGraphInstantiateWithFlags) X(cuGraphLaunch) X(cuGraphExecDestroy) \
     X(cuMemHostAlloc) X(cuMemAllocHost_v2) X(cuMemFreeHost) X(cuMemHostGetFlags) X(cuMemHostGetDevicePointer_v2) \
     X(cuMemCreate) X(cuMemRelease) X(cuMemAllocAsync) X(cuMemAllocFromPoolAsync) X(cuDeviceGetDefaultMemPool) X(cuMemPoolCreate) X(cuMemPoolDestroy) \
     X(cuMemPoolSetAttribute) X(cuMemPoolGetAttribute) \
-    X(cuIpcGetMemHandle) X(cuPointerGetAttribute) X(cuPointerSetAttribute) X(cuGetProcAddress_v2)
+    X(cuIpcGetMemHandle) X(cuIpcOpenMemHandle_v2) X(cuIpcCloseMemHandle) X(cuPointerGetAttribute) X(cuPointerSetAttribute) X(cuGetProcAddress_v2)
 #define X(name) static __typeof__(&name) p_##name;
 DRIVER_FUNCTIONS(X)
 #undef X
-#define SIMCTL_FUNCTIONS(X) X(simctl_device) X(simctl_calls) X(simctl_wrong_calls) X(simctl_fault) X(simctl_clear_faults) X(simctl_present)
+#define SIMCTL_FUNCTIONS(X) X(simctl_device) X(simctl_calls) X(simctl_wrong_calls) X(simctl_fault) X(simctl_clear_faults) X(simctl_present) X(simctl_register_twin) X(simctl_touch)
 #define X(name) static __typeof__(&name) p_##name;
 SIMCTL_FUNCTIONS(X)
 #undef X
@@ -48,8 +49,8 @@ SIMCTL_FUNCTIONS(X)
 
 __attribute__((unused)) static CUcontext test_context;
 
-/* Driver, control library if it is the simulated device, and device 0's primary context made current. */
-__attribute__((unused)) static void start(void) {
+/* Binds the driver, and the control library if it is the simulated device. */
+__attribute__((unused)) static void start_driver(void) {
     void *handle = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
     if (!handle) SKIP("no libcuda.so.1: %s", dlerror());
 #define X(name) if (!(*(void **)&p_##name = dlsym(handle, #name))) FAIL("no %s in the driver", #name);
@@ -59,7 +60,11 @@ __attribute__((unused)) static void start(void) {
 #define X(name) if (control) *(void **)&p_##name = dlsym(control, #name);
     SIMCTL_FUNCTIONS(X)
 #undef X
+}
+/* The same, and device 0's primary context made current. */
+__attribute__((unused)) static void start(void) {
     CUdevice device;
+    start_driver();
     OK(p_cuInit(0));
     OK(p_cuDeviceGet(&device, 0));
     OK(p_cuDevicePrimaryCtxRetain(&test_context, device));
@@ -80,13 +85,19 @@ __attribute__((unused)) static struct simctl_device truth(void) {
     if (p_simctl_device) p_simctl_device(NULL, 0, 0, &d);
     return d;
 }
+/* The same of one device, and of this process alone. */
+__attribute__((unused)) static struct simctl_device own_truth(int device) {
+    struct simctl_device d = { 0 };
+    if (p_simctl_device) p_simctl_device(NULL, (int)getpid(), device, &d);
+    return d;
+}
 __attribute__((unused)) static void need_simulator(void) {
     if (!p_simctl_present || !p_simctl_present()) SKIP("needs the simulated device's ground truth");
 }
 
 /* Our own numbers, as `coppice stat` sees them: the counters file of this process through its JSON. */
-__attribute__((unused)) static const char *stat_json(void) {
-    static char text[1 << 20];
+__attribute__((unused)) static const char *stat_text(void) {
+    static char text[1 << 18];
     char command[256];
     snprintf(command, sizeof command, "env -u LD_PRELOAD build/coppice stat %d --json", (int)getpid());
     FILE *f = popen(command, "r");
@@ -95,16 +106,27 @@ __attribute__((unused)) static const char *stat_json(void) {
     if (f) pclose(f);
     return text;
 }
-/* The number of that name after `from`, a text of the JSON. */
-__attribute__((unused)) static double stat_number_after(const char *from, const char *field) {
+/* A field of the first context, and its sum over the contexts of one device. */
+__attribute__((unused)) static double stat_number(const char *field) {
     char key[96];
-    const char *text = stat_json(), *start = strstr(text, from);
+    const char *text = stat_text(), *device = strstr(text, "\"device\"");
     snprintf(key, sizeof key, "\"%s\":", field);
-    const char *at = start ? strstr(start, key) : NULL;
-    if (!at) FAIL("no %s after %s in the statistics: %.200s", field, from, text);
+    const char *at = device ? strstr(device, key) : NULL;
+    if (!at) FAIL("no %s in the statistics: %.200s", field, text);
     return strtod(at + strlen(key), NULL);
 }
-__attribute__((unused)) static double stat_number(const char *field) { return stat_number_after("\"device\"", field); }
+__attribute__((unused)) static double stat_sum(const char *text, const char *field, int device) {
+    char key[96];
+    double sum = 0;
+    const char *end = strstr(text, "\"host\":"), *at = strstr(text, "\"device\":[");
+    if (!at || !end) FAIL("no devices in the statistics: %.200s", text);
+    snprintf(key, sizeof key, "\"%s\":", field);
+    while ((at = strstr(at, "{\"id\":")) && at < end) {
+        int id = atoi(at += strlen("{\"id\":"));
+        if (id == device) sum += strtod(strstr(at, key) + strlen(key), NULL);
+    }
+    return sum;
+}
 
 /* Work that takes its time: the stream stands still until the gate opens. */
 struct gate { _Atomic bool open; };

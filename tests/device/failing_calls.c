@@ -1,0 +1,156 @@
+// env: SIM_CAPACITY=64M
+/* A short life that makes every CUDA call of ours: hits and misses, fences, pitched memory, exports, streams that end,
+ * captures, a context that is released and one that is destroyed, exhaustion. tests/programs/every_call_may_fail runs it once for
+ * each call and error with SIM_FAULT set and the name of the failing function in argv[1]. A call of the program may answer with
+ * the error only if it is that very function, and then works when it is made again; no other call may notice. At the end the
+ * whole device can be allocated, so nothing has leaked, and contexts that end leave nothing behind.
+ * argv: `count NAME…` prints how often each function was called. */
+#include "cuda_test.h"
+
+enum { SIZE = 256 << 10, CAPACITY = 64 << 20 };
+static const char *failing = "";
+
+/* One call of the program's: again if it was the one to fail. */
+static bool is_fault(const char *name, CUresult answer) { return answer != CUDA_SUCCESS && strcmp(name, failing) == 0; }
+#define DO(function, ...) do { \
+        CUresult done_ = p_##function(__VA_ARGS__); \
+        if (is_fault(#function, done_)) done_ = p_##function(__VA_ARGS__); \
+        if (done_ != CUDA_SUCCESS) FAIL(#function " answered %d", (int)done_); \
+    } while (0)
+
+static CUdeviceptr get(size_t size) {
+    CUdeviceptr p = 0;
+    DO(cuMemAlloc_v2, &p, size);
+    return p;
+}
+static void put(CUdeviceptr p) { DO(cuMemFree_v2, p); }
+static void write_to(CUdeviceptr p, unsigned char value, size_t size, CUstream stream) { DO(cuMemsetD8Async, p, value, size, stream); }
+static void wait_for(CUstream stream) { DO(cuStreamSynchronize, stream); }
+static void expect(CUdeviceptr p, unsigned char value, size_t size, CUstream stream) {
+    static unsigned char host[SIZE];
+    DO(cuMemcpyDtoHAsync_v2, host, p, size, stream);
+    wait_for(stream);
+    for (size_t i = 0; i < size; i++)
+        if (host[i] != value) FAIL("byte %zu is %d, expected %d", i, host[i], value);
+}
+
+/* Blocks that are used, freed and taken again while a slow stream works: nothing is lost or shared. */
+static void reuse(CUstream slow, CUstream fast) {
+    CUdeviceptr held = get(SIZE);
+    write_to(held, 0x77, SIZE, fast);
+    for (int round = 0; round < 3; round++) {
+        CUdeviceptr p[4];
+        for (int i = 0; i < 4; i++) p[i] = get(SIZE - 512 * i);
+        for (int i = 0; i < 4; i++) write_to(p[i], (unsigned char)i, SIZE - 512 * i, i % 2 ? slow : fast);
+        for (int i = 0; i < 4; i++) expect(p[i], (unsigned char)i, SIZE - 512 * i, i % 2 ? slow : fast);
+        for (int i = 0; i < 4; i++) write_to(p[i], 0x10, 512, slow), put(p[i]);
+    }
+    expect(held, 0x77, SIZE, fast);
+    put(held);
+}
+static void pitched(void) {
+    for (int i = 0; i < 2; i++) {
+        CUdeviceptr p = 0;
+        size_t pitch;
+        DO(cuMemAllocPitch_v2, &p, &pitch, 1000, 16, 4);
+        put(p);
+    }
+}
+static void exported(void) {
+    CUdeviceptr p = get(SIZE), base = 0;
+    size_t size = 0;
+    CUipcMemHandle handle;
+    DO(cuIpcGetMemHandle, &handle, p + 4096);
+    DO(cuMemGetAddressRange_v2, &base, &size, p + 4096);
+    CHECK(base == p && size == SIZE);
+    put(p);
+    CUdeviceptr next = get(SIZE);
+    unsigned long long id;
+    OK(p_cuPointerGetAttribute(&id, CU_POINTER_ATTRIBUTE_BUFFER_ID, next));
+    put(next);
+}
+static void captured(CUstream stream) {
+    CUgraph graph = NULL;
+    CUdeviceptr p = get(SIZE);
+    OK(p_cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    write_to(p, 1, SIZE, stream);
+    put(get(SIZE));
+    OK(p_cuStreamEndCapture(stream, &graph));
+    OK(p_cuGraphDestroy(graph));
+    put(p);
+}
+static void streams_end(CUstream stay) {
+    CUdeviceptr p = get(SIZE);
+    for (int i = 0; i < 3; i++) {
+        CUstream gone = NULL;
+        DO(cuStreamCreate, &gone, i % 2 ? CU_STREAM_DEFAULT : CU_STREAM_NON_BLOCKING);
+        write_to(p, 2, SIZE, gone);
+        OK(p_cuStreamDestroy_v2(gone));
+    }
+    put(p);
+    CUdeviceptr next = get(SIZE);
+    write_to(next, 3, SIZE, stay);
+    expect(next, 3, SIZE, stay);
+    put(next);
+}
+/* Memory freed with another context current, a context destroyed with live and cached memory, a primary one released. */
+static void contexts_end(CUdevice device) {
+    CUcontext other = NULL, same;
+    CUdeviceptr p = get(SIZE);
+    OK(p_cuCtxCreate_v2(&other, 0, device));
+    put(p);
+    for (int i = 0; i < 2; i++) put(get(SIZE));
+    get(SIZE);
+    CUcontext now = NULL;
+    DO(cuCtxGetCurrent, &now);
+    CHECK(now == other, "another context is current than the program's");
+    OK(p_cuCtxDestroy_v2(other));
+    DO(cuCtxSetCurrent, test_context);
+    OK(p_cuDevicePrimaryCtxRetain(&same, device));
+    OK(p_cuDevicePrimaryCtxRelease_v2(device));
+    put(get(SIZE));
+}
+/* Everything cached has to come back, by whatever call; one refusal more than the fault itself is no leak. */
+static void exhaust(void) {
+    size_t left, total;
+    CUdeviceptr whole = 0, managed = 0;
+    DO(cuMemGetInfo_v2, &left, &total);
+    CUresult answer = CUDA_ERROR_OUT_OF_MEMORY;
+    for (int i = 0; i < 3 && answer != CUDA_SUCCESS; i++) answer = p_cuMemAlloc_v2(&whole, CAPACITY - (4 << 20));
+    CHECK(answer == CUDA_SUCCESS, "memory has leaked: %d; the device holds %lu", (int)answer, (unsigned long)truth().live);
+    put(whole);
+    answer = CUDA_ERROR_OUT_OF_MEMORY;
+    for (int i = 0; i < 3 && answer != CUDA_SUCCESS; i++) answer = p_cuMemAllocManaged(&managed, CAPACITY - (4 << 20), CU_MEM_ATTACH_GLOBAL);
+    CHECK(answer == CUDA_SUCCESS, "memory has leaked: %d", (int)answer);
+    put(managed);
+}
+
+int main(int argc, char **argv) {
+    bool counting = argc > 1 && strcmp(argv[1], "count") == 0;
+    if (argc > 1 && !counting) failing = argv[1];
+    CUdevice device = 0;
+    CUstream slow = NULL, fast = NULL;
+    start_driver();
+    need_simulator();
+    OK(p_cuInit(0));
+    OK(p_cuDevicePrimaryCtxRetain(&test_context, device));
+    DO(cuCtxSetCurrent, test_context);
+    DO(cuStreamCreate, &slow, CU_STREAM_NON_BLOCKING);
+    DO(cuStreamCreate, &fast, CU_STREAM_NON_BLOCKING);
+    reuse(slow, fast);
+    pitched();
+    exported();
+    captured(fast);
+    streams_end(fast);
+    contexts_end(device);
+    DO(cuCtxSynchronize, );
+    reuse(fast, CU_STREAM_PER_THREAD);
+    exhaust();
+    CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_GLOBAL;
+    DO(cuThreadExchangeStreamCaptureMode, &mode);
+    CHECK(mode == CU_STREAM_CAPTURE_MODE_GLOBAL, "the thread's capture mode is %d", (int)mode);
+    for (int i = 2; counting && i < argc; i++) printf("%s %ld\n", argv[i], driver_calls(argv[i]));
+    OK(p_cuDevicePrimaryCtxRelease_v2(device));
+    CHECK(truth().live == 0, "%lu bytes are left", (unsigned long)truth().live);
+    return 0;
+}

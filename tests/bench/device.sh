@@ -1,6 +1,7 @@
 #!/bin/bash
 # device.sh: a cached device allocation beside the driver's own, on the simulated device with its cost model on (or the
-# GPU's driver where SIM is empty). Three interleaved runs; the median of each figure is printed, its spread after it.
+# GPU's driver where SIM is empty). Three interleaved runs; the median of each figure is printed, its spread after it. Then eight threads
+# beside one.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 sim=${SIM-$PWD/build/sim} runs=3 out=$(mktemp)
@@ -17,6 +18,8 @@ for _ in $(seq $runs); do
     run "@traced" $kind COPPICE_STATS= COPPICE_POOL_MAX=4G COPPICE_TRACE="$out.trace" LD_PRELOAD="$PWD/build/libcoppice.so" || exit 1
   done
 done
+timeout 60 env LD_LIBRARY_PATH="$sim${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" SIM_DEVICE_NAME="bench-$$-$n" COPPICE_STATS= \
+  LD_PRELOAD="$PWD/build/libcoppice.so" build/tests/bench/device_threads || exit 1
 rm -f /dev/shm/simulated-gpu-*-bench-$$-*
 awk '$1 == "bench" { v[$2] = v[$2] " " $3; unit[$2] = $4; if (!($2 in seen)) order[++k] = $2; seen[$2] = 1 }
      END { for (i = 1; i <= k; i++) { m = split(v[order[i]], x, " ");

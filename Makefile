@@ -68,7 +68,17 @@ unit: $(UNIT) ## build the unit tests
 
 run: all ## the main job: two real servers, without and with Coppice
 	$(Q)scripts/mainjob/run
-test: all unit debug ## all tests
+# the pure parts of the device layer under the sanitizers: tests/run has them as asan/NAME and tsan/NAME
+SANITIZED := shard block demand pool
+SANITIZED_TESTS = $(SANITIZED:%=$(B)/tests/unit/%_test)
+sanitized: $(SANITIZED_TESTS)
+asan tsan:
+	$(Q)$(MAKE) B=build/$@ EXTRA='$(EXTRA_$@)' sanitized
+EXTRA_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+EXTRA_tsan := -fsanitize=thread -Wno-tsan
+sanitize: asan tsan ## the pure parts under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+	$(Q)tests/run 'asan/*' 'tsan/*'
+test: all unit debug asan tsan ## all tests
 	$(Q)tests/run
 soak: all unit debug ## each CUDA call of ours failing in turn, then ten minutes of random load, a seed after another
 	$(Q)tests/soak

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-struct context *contexts[CONTEXTS];
+struct context *_Atomic contexts[CONTEXTS];
 _Thread_local struct thread_device thread_device;
 static struct lock contexts_lock = LOCK_INIT(RANK_DRIVER);
 
@@ -97,7 +97,7 @@ static struct context *make(CUcontext handle) {
         return NULL;
     }
     atomic_store(&c->gate, c->pool_max == 0 ? GATE_OFF : 0);
-    __atomic_store_n(&contexts[index], c, __ATOMIC_RELEASE);
+    atomic_store_explicit(&contexts[index], c, memory_order_release);
     return c;
 }
 

@@ -46,7 +46,7 @@ struct context {
 };
 
 /* Every context seen so far, in order; an entry is written once. NULL ends the list when it is not full. */
-extern struct context *contexts[CONTEXTS];
+extern struct context *_Atomic contexts[CONTEXTS];
 unsigned context_count(void); /* live ones */
 static inline bool context_has_work(const struct context *c) { return !(atomic_load(&c->gate) & (GATE_CLOSED | GATE_POISONED)); }
 

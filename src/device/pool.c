@@ -92,7 +92,7 @@ static uint64_t pending_epoch(struct context *c, uint64_t size) {
     uint64_t earliest = 0;
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *s = &c->shard[i];
-        if (!__atomic_load_n(&s->pending_first, __ATOMIC_RELAXED)) continue;
+        if (!shard_peek(&s->pending_first)) continue;
         lock_take(&s->lock);
         struct block *b = shard_find_pending(s, size, (enum coppice_type)thread_device.kind.type);
         if (b && (!earliest || b->epoch < earliest)) earliest = b->epoch;

@@ -46,6 +46,9 @@ static inline bool shard_fits(const struct shard *s, uint64_t size, uint64_t ask
     return size >= asked && (size - asked < 512 || size - asked <= size >> s->slack_shift);
 }
 
+/* A look at a list's head without the lock, to see whether the lock is worth taking: what it says may be a moment old. */
+static inline __attribute__((no_sanitize_thread)) bool shard_peek(struct block *const *head) { return __atomic_load_n(head, __ATOMIC_RELAXED); }
+
 void shard_init(struct shard *s);
 /* A freed block enters; `ready`: its epoch has passed. */
 void shard_put(struct shard *s, struct block *b, bool ready);
@@ -69,7 +72,7 @@ struct block *shard_find_pending(struct shard *s, uint64_t asked, enum coppice_t
 /* The oldest cached block of the type leaves the shard, or only a ready one; NULL when there is none. */
 struct block *shard_take_oldest(struct shard *s, enum coppice_type type, bool only_ready);
 /* Is anything cached, of the type or of any? Without the lock: a hint. */
-static inline bool shard_has(const struct shard *s, enum coppice_type type) { return __atomic_load_n(&s->age[type].oldest, __ATOMIC_RELAXED) != NULL; }
+static inline bool shard_has(const struct shard *s, enum coppice_type type) { return shard_peek(&s->age[type].oldest); }
 static inline bool shard_is_empty(const struct shard *s) {
     for (enum coppice_type type = 0; type < COPPICE_TYPES; type++)
         if (shard_has(s, type)) return false;

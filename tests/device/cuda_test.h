@@ -96,8 +96,8 @@ __attribute__((unused)) static void need_simulator(void) {
 }
 
 /* Our own numbers, as `coppice stat` sees them: the counters file of this process through its JSON. */
-__attribute__((unused)) static const char *stat_text(void) {
-    static char text[1 << 18];
+__attribute__((unused)) static const char *stat_json(void) {
+    static char text[1 << 20];
     char command[256];
     snprintf(command, sizeof command, "env -u LD_PRELOAD build/coppice stat %d --json", (int)getpid());
     FILE *f = popen(command, "r");
@@ -106,15 +106,17 @@ __attribute__((unused)) static const char *stat_text(void) {
     if (f) pclose(f);
     return text;
 }
-/* A field of the first context, and its sum over the contexts of one device. */
-__attribute__((unused)) static double stat_number(const char *field) {
+/* The number of that name after `from`, a text of the JSON. */
+__attribute__((unused)) static double stat_number_after(const char *from, const char *field) {
     char key[96];
-    const char *text = stat_text(), *device = strstr(text, "\"device\"");
+    const char *text = stat_json(), *start = strstr(text, from);
     snprintf(key, sizeof key, "\"%s\":", field);
-    const char *at = device ? strstr(device, key) : NULL;
-    if (!at) FAIL("no %s in the statistics: %.200s", field, text);
+    const char *at = start ? strstr(start, key) : NULL;
+    if (!at) FAIL("no %s after %s in the statistics: %.200s", field, from, text);
     return strtod(at + strlen(key), NULL);
 }
+__attribute__((unused)) static double stat_number(const char *field) { return stat_number_after("\"device\"", field); }
+/* The sum of a field over the contexts of one device. */
 __attribute__((unused)) static double stat_sum(const char *text, const char *field, int device) {
     char key[96];
     double sum = 0;

@@ -1,6 +1,7 @@
 // env: SIM_CAPACITY=1G
 // env: SIM_DEVICES=2
 // env: COPPICE_POOL_MAX=1G
+// env: COPPICE_TENANT_WAIT=4s
 /* Processes on one device: one that is out of memory gets what the others have cached, by asking them. One that is stopped
  * costs the wait once, keeps what it has, and does not act on the request when it goes on; one that is dead is not asked;
  * nobody is asked while the own cache is enough, or on behalf of another device. */

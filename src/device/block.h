@@ -38,6 +38,7 @@ struct block {
     _Atomic uint32_t state;
     _Atomic uint32_t tainted;  /* identity was exported: never reused */
     uint32_t tick;             /* CACHED: the context's seconds when it was freed */
+    uint64_t born;             /* LIVE, where sites learn: CLOCK_MONOTONIC ns of the allocation */
     struct kind kind;          /* what this allocation is; written by the allocating thread, kept while cached */
     struct owner owner;
     struct block *next, *previous;   /* shard: bin or pending list; free descriptors: next */

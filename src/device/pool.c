@@ -36,12 +36,14 @@ static inline void raise_live(struct context *c, uint64_t bytes) {
 }
 
 /* Books of what somebody wants to see apart: sites that are counted, and key/value cache. Most blocks are neither. */
-static COLD void take_apart(struct context *c, const struct block *b) {
+static COLD void take_apart(struct context *c, struct block *b) {
     site_took(b->kind, b->asked);
+    if (sites_learn()) b->born = clock_ns();
     if (b->kind.kv) device_kv_changed(c->counters, (int64_t)b->asked, clock_ns());
 }
 static COLD void give_apart(struct context *c, const struct block *b) {
     site_gave(b->kind, b->asked);
+    if (sites_learn()) site_observe(b->kind, b->asked, clock_ns() - b->born);
     if (b->kind.kv) device_kv_changed(c->counters, -(int64_t)b->asked, clock_ns());
 }
 static inline bool stands_apart(const struct block *b) { return b->kind.site | b->kind.kv; }

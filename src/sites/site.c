@@ -3,6 +3,7 @@
 #include "base/lock.h"
 #include "base/options.h"
 #include "base/text.h"
+#include "sites/learn.h"
 #include "sites/module.h"
 #include "sites/stack.h"
 #include <string.h>
@@ -32,8 +33,8 @@ static _Thread_local bool inside; /* the unwinder and the list of objects may al
 void sites_start(void) {
     const char *text = option_text(type_rules);
     rules_read(&rules, text);
-    count_all = *text;
-    sites_from[SITES_DEVICE] = rules.device_from, sites_from[SITES_HOST] = rules.host_from;
+    count_all = *text || sites_learn();
+    sites_from[SITES_DEVICE] = sites_learn() ? 0 : rules.device_from, sites_from[SITES_HOST] = rules.host_from;
 }
 
 void sites_prime(void) {
@@ -44,7 +45,6 @@ void sites_prime(void) {
         }
 }
 
-void sites_fork_child(void) { lock_reset(&table_lock); }
 
 /* --- the table */
 
@@ -76,6 +76,33 @@ static struct entry *insert(uint64_t key, struct kind kind, bool crossing) {
     }
     lock_release(&table_lock);
     return e;
+}
+
+/* --- learning */
+
+/* Lessons of the sites that nobody else decides, by the site's number, and the entry that the type is written to. */
+static struct { struct lesson lesson; struct entry *entry; } learned[COUNTER_SITES];
+static struct lock lesson_lock = LOCK_INIT(RANK_SITES);
+
+static void may_learn(struct entry *e, enum site_api api, enum site_reason reason) {
+    if (sites_learn() && e && e->kind.site && reason == SITE_DEFAULT && !api_is_host(api)) __atomic_store_n(&learned[e->kind.site - 1].entry, e, __ATOMIC_RELEASE);
+}
+
+/* The type in the entry is one byte: whoever reads it meanwhile has the old or the new. */
+static void take_over(struct entry *e, const struct lesson *l) {
+    struct site_counters *n = site_counters_of(e->kind);
+    __atomic_store_n(&e->kind.type, l->type, __ATOMIC_RELAXED);
+    counter_set(&n->type, l->type), counter_set(&n->reason, l->type ? SITE_LEARNED : SITE_DEFAULT);
+}
+
+void site_observe(struct kind kind, uint64_t size, uint64_t lifetime_ns) {
+    struct entry *e = kind.site ? __atomic_load_n(&learned[kind.site - 1].entry, __ATOMIC_ACQUIRE) : NULL;
+    if (!e) return;
+    struct lesson *l = &learned[kind.site - 1].lesson;
+    lock_take(&lesson_lock);
+    if (lesson_observe(l, size, lifetime_ns)) take_over(e, l);
+    if (l->observations % LEARN_AFTER == 0) counter_set(&site_counters_of(kind)->observations, l->observations);
+    lock_release(&lesson_lock);
 }
 
 /* --- making a site */
@@ -118,7 +145,9 @@ static COLD struct entry *make_site(const void *caller, unsigned band, uint64_t 
     const struct rule *rule = rule_for(place.library, api, size, &crossing);
     struct kind kind = kind_by(rule);
     if (!crossing && (rule || count_all)) kind.site = count_site(&place, api, band, kind, reason_of(rule), rule);
-    return insert(key_of(caller, band, 0), kind, crossing);
+    struct entry *e = insert(key_of(caller, band, 0), kind, crossing);
+    may_learn(e, api, reason_of(rule));
+    return e;
 }
 
 /* A site whose type comes from the rule, or from nobody, after the stack was looked at; or from the thread. */
@@ -128,7 +157,9 @@ static COLD struct entry *make_answer(const void *caller, unsigned band, enum si
     struct kind kind = answer >= PUSHED ? (struct kind){ .type = (uint8_t)(answer - PUSHED) } : kind_by(rule);
     enum site_reason reason = answer >= PUSHED ? SITE_API : reason_of(rule);
     if (rule || count_all || answer >= PUSHED) kind.site = count_site(&place, api, band, kind, reason, rule);
-    return insert(key_of(caller, band, answer), kind, false);
+    struct entry *e = insert(key_of(caller, band, answer), kind, false);
+    may_learn(e, api, reason);
+    return e;
 }
 
 /* --- the stack */
@@ -215,3 +246,5 @@ uint64_t site_band_end(uint64_t size, uint64_t *least) {
     *least = rules_band_least(&rules, band);
     return band < rules.bounds ? rules.bound[band] : UINT64_MAX;
 }
+
+void sites_fork_child(void) { lock_reset(&table_lock), lock_reset(&lesson_lock); }

@@ -12,6 +12,7 @@
  * Entries are never removed: code that goes and other code at its address inherits the kind, which costs memory at worst. */
 #ifndef COPPICE_SITES_SITE_H
 #define COPPICE_SITES_SITE_H
+#include "base/options.h"
 #include "sites/rules.h"
 #include "sites/type.h"
 #include "stats/counters.h"
@@ -56,5 +57,8 @@ static inline void site_gave(struct kind kind, uint64_t bytes) {
     counter_add(&n->frees, 1);
     atomic_fetch_sub_explicit(&n->live_bytes, bytes, memory_order_relaxed);
 }
+/* A block of device memory of this kind's site ended its life (TYPE_LEARN). */
+static inline bool sites_learn(void) { return option_number(type_learn); }
+void site_observe(struct kind kind, uint64_t size, uint64_t lifetime_ns);
 void sites_fork_child(void);
 #endif

@@ -2,10 +2,8 @@
  * Start: the mode is settled by whichever hook is called first (often before any constructor); the constructor does what
  * may allocate. Fork: locks, then the child's own state. End: the destructor, quick_exit, _exit and _Exit lead to one
  * farewell, which writes statistics if asked and closes the counters; nothing is torn down. */
-#include "device/pool.h"
 #include "process.h"
 #include "symbol_lookup.h"
-#include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -17,6 +15,7 @@
 #include "intern/share.h"
 #include "next.h"
 #include "sites/site.h"
+#include "pressure/cleaner.h"
 #include "stats/counters.h"
 #include "stats/dump.h"
 #include "stats/service.h"
@@ -130,6 +129,8 @@ static void after_fork_in_child(void) {
     heap_typed_fork_child();
     share_fork_child();
     heap_thread_fork_child();
+    heap_fork_child_alone();
+    cleaner_fork_child();
     /* else when it has allocated a little: most children soon call exec, which begins anew */
     if (dump_triggers()->exit || dump_triggers()->interval_ns || device_in_use()) heap_settle_child();
     if (dump_triggers()->interval_ns) service_start(); /* a pool of workers is asked for its intervals too */
@@ -164,13 +165,6 @@ EXPORT void _Exit(int status) { _exit(status); }
 
 /* --- the object itself */
 
-/* Once a second in a process that has the service thread. */
-static void chore(void) {
-    heap_decay();
-    heap_budget_settle(clock_ns());
-    pool_chore();
-}
-
 __attribute__((constructor)) static void begin(void) {
     constructing = true;
     if (coppice_start() != MODE_ON) return;
@@ -184,7 +178,7 @@ __attribute__((constructor)) static void begin(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     at_quick_exit(farewell);
     signals_start();
-    service_chore(chore);
+    service_chore(cleaner_turn);
     if (option_number(intern) == INTERN_PAGES) heap_on_very_large = share_start;
     dump_before(heap_budget_show);
     control_start();

@@ -57,6 +57,16 @@ bool parse_time(const char *text, uint64_t *nanoseconds) {
     return false;
 }
 
+/* A part of one, as thousandths: 0.85 or 85%. */
+static bool parse_ratio(const char *text, uint64_t *thousandths) {
+    double value;
+    if (!parse_number(&text, &value)) return false;
+    if (*text == '%') value /= 100, text++;
+    if (*text || value > 1) return false;
+    *thousandths = (uint64_t)(value * 1000 + 0.5);
+    return true;
+}
+
 static bool parse_count(const char *text, uint64_t *count) {
     *count = 0;
     if (!*text) return false;
@@ -98,6 +108,7 @@ bool option_parse(const struct option_row *row, const char *text, union option_v
         }
         return parse_size(text, &value->number) && value->number >= row->least && value->number <= row->most;
     case COUNT: return parse_count(text, &value->number) && value->number >= row->least && value->number <= row->most;
+    case RATIO: return parse_ratio(text, &value->number) && value->number >= row->least && value->number <= row->most;
     case TIME: return parse_time(text, &value->number) && value->number >= row->least && value->number <= row->most;
     }
     return false;
@@ -118,6 +129,7 @@ const char *option_accepts(const struct option_row *row, char *buffer, unsigned 
         if (strcmp(row->standard, "auto") == 0) text_add(&t, ", or auto");
         break;
     case COUNT: text_add(&t, "a whole number from "), text_u64(&t, row->least), text_add(&t, " to "), text_u64(&t, row->most); break;
+    case RATIO: text_add(&t, "a part of one such as 0.85 or 85%"); break;
     case TIME: text_add(&t, "a time such as 500ms, 30s, 2m or 1h"); break;
     }
     return buffer;

@@ -11,7 +11,7 @@
 #define SIZE_LIMIT ((uint64_t)1 << 60)
 #define SIZE_AUTO UINT64_MAX
 
-enum option_kind { SIZE, COUNT, TIME, BOOL, CHOICE, TEXT, LIVE = 16 /* besides: may change while the process runs */ };
+enum option_kind { SIZE, COUNT, TIME, RATIO, BOOL, CHOICE, TEXT, LIVE = 16 /* besides: may change while the process runs */ };
 enum stats_format { STATS_TEXT, STATS_JSON };
 enum predictor_choice { PREDICTOR_WINDOW, PREDICTOR_AR, PREDICTOR_TIMER };
 enum device_backend { BACKEND_BLOCK, BACKEND_PAGE };

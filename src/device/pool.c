@@ -559,17 +559,21 @@ bool pool_wait_for_any(struct context *c, uint64_t limit_ns) {
 }
 
 /* A free by the driver waits for the device: only while it has nothing to do is that nobody's time. */
-static void give_back_while_idle(void) {
+static uint64_t give_back_while_idle(bool tight) {
+    uint64_t gone = 0;
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) {
         struct context *c = contexts[i];
         struct device_counters *d = c->counters;
         if (!pool_is_open(c)) continue;
-        demand_tick(&c->demand, counter_get(&d->live_bytes), clock_ns());
-        bool beyond = reserved_by_demand(c) > demand_keep(&c->demand, counter_get(&d->live_bytes));
-        if (beyond && counter_get(&d->reserved_bytes) > counter_get(&d->live_bytes) && fence_poll(fence_tag())) pool_enforce_limits(c);
+        uint64_t live = counter_get(&d->live_bytes), reserved = reserved_by_demand(c);
+        demand_tick(&c->demand, live, clock_ns());
+        uint64_t keep = tight ? demand_recent(&c->demand, live) : demand_keep(&c->demand, live);
+        bool beyond = reserved > keep && counter_get(&d->reserved_bytes) > live;
+        if (beyond && fence_poll(fence_tag())) gone += trim_context(c, reserved - keep, TRIM_BY_DEMAND);
         trim_semantic(c);
         ahead_fill(c);
     }
+    return gone;
 }
 
 bool pool_chore_begins(void) {
@@ -581,12 +585,13 @@ bool pool_chore_begins(void) {
 
 void pool_chore_ends(void) { lock_release(&chore_lock); }
 
-void pool_chore(void) {
-    if (!pool_chore_begins()) return;
-    give_back_while_idle();
+uint64_t pool_chore(bool tight) {
+    if (!pool_chore_begins()) return 0;
+    uint64_t gone = give_back_while_idle(tight);
     pinned_chore();
     budget_consolidate(clock_ns(), release);
     pool_chore_ends();
+    return gone;
 }
 
 /* Collects a context's blocks a handful at a time, because the table's lock is held while it is walked. */

@@ -63,10 +63,11 @@ uint64_t pool_asked(uint64_t base);
 /* Gives everything that is cached in the context back to the driver. Returns the bytes. The driver's own free waits for
  * the work that may still use a block. Safe during captures (relaxed mode). */
 uint64_t pool_flush_context(struct context *c);
-/* Once a second, from the service thread: where the device is idle, what demand is no longer worth goes back. */
-void pool_chore(void);
 /* Cached memory exists: the service thread is wanted, and the process's end is watched for. */
 void pool_begin_chores(void);
+/* For the cleaner: where the device is idle, what demand is no longer worth goes back; all that is not in use just now,
+ * where memory is tight. Returns the bytes. */
+uint64_t pool_chore(bool tight);
 /* Around what a thread of ours does to the driver: false (and nothing to end) once the process has begun to end. */
 bool pool_chore_begins(void);
 void pool_chore_ends(void);

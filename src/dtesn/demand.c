@@ -20,6 +20,13 @@ uint64_t demand_most(const struct demand *d) {
     return now > past ? now : past;
 }
 
+uint64_t demand_recent(const struct demand *d, uint64_t live) {
+    uint64_t now = atomic_load_explicit(&d->now, memory_order_relaxed);
+    uint64_t last = atomic_load_explicit(&d->past[(atomic_load(&d->next) + DEMAND_SLOTS - 1) % DEMAND_SLOTS], memory_order_relaxed);
+    if (last > live) live = last;
+    return now > live ? now : live;
+}
+
 uint64_t demand_keep(const struct demand *d, uint64_t live) {
     uint64_t now = atomic_load_explicit(&d->now, memory_order_relaxed), most = live > now ? live : now;
     uint64_t forecast = atomic_load_explicit(&d->forecast, memory_order_relaxed);

@@ -41,4 +41,8 @@ void demand_tick(struct demand *d, uint64_t live, uint64_t now_ns);
 uint64_t demand_most(const struct demand *d);
 /* Bytes worth having when `live` are live. */
 uint64_t demand_keep(const struct demand *d, uint64_t live);
+/* What is in use just now (five to ten seconds; with the timer, one to two minutes): all that is kept where memory is tight. */
+uint64_t demand_recent(const struct demand *d, uint64_t live);
+/* In a fork's child: a thread that was ending a slot is gone. */
+static inline void demand_fork_child(struct demand *d) { atomic_flag_clear(&d->busy); }
 #endif

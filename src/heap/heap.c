@@ -17,10 +17,14 @@
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
 #include "heap/typed.h"
+#include "dtesn/demand.h"
 #include "stats/counters.h"
+#include "stats/service.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/single_threaded.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #define SETTINGS "tcache_max:65536,tcache_nslots_large:8,oversize_threshold:33554432,dirty_decay_ms:2000,muzzy_decay_ms:0," \
@@ -82,16 +86,23 @@ void heap_decay(void) {
     errno = saved;
 }
 
-bool heap_trim(void) {
+size_t heap_purge(void) {
     size_t before = heap_returned_bytes();
+    int saved = errno;
+    purge();
+    size_t gone = heap_returned_bytes() - before;
+    heap_budget_consolidated(gone);
+    errno = saved;
+    return gone;
+}
+
+bool heap_trim(void) {
     int saved = errno;
     kept_release(true);
     heap_typed_flush(&heap_thread);
     je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-    purge();
-    heap_budget_consolidated(heap_returned_bytes() - before);
     errno = saved;
-    return heap_returned_bytes() != before;
+    return heap_purge() > 0;
 }
 
 /* --- what is published now and then */
@@ -124,6 +135,42 @@ static void refresh_cached(void) {
     counter_set(&counters->host.cached_bytes, resident > live ? resident - live : 0);
 }
 
+/* Of the whole heap; what other threads have not published yet is missing. */
+static struct demand demand;
+
+bool heap_keeps_too_much(uint64_t now_ns) {
+    int saved = errno;
+    uint64_t live = counters_host_totals(counters).live_bytes;
+    refresh_cached();
+    demand_tick(&demand, live, now_ns);
+    demand_rises(&demand, live);
+    errno = saved;
+    return live + counter_get(&counters->host.cached_bytes) > demand_keep(&demand, live);
+}
+
+bool heap_use(uint64_t *used, uint64_t *limit) {
+    const struct dtesn_counters *tree = &counters->tree[0];
+    struct sysinfo machine = { 0 };
+    if (counter_get(&counters->host.published_ns) == 0 || sysinfo(&machine) != 0) return false;
+    *used = counters_host_totals(counters).live_bytes + counter_get(&counters->host.cached_bytes);
+    *limit = counter_get(&tree->in_use) ? counter_get(&tree->limit_bytes) : (uint64_t)machine.totalram * machine.mem_unit;
+    return true;
+}
+
+/* A process with threads of its own that has come to this size gets the service thread, which gives memory back while the
+ * program does nothing. A fork's child does not, unless somebody asks it for statistics or it uses a device. */
+#define SERVED_FROM ((uint64_t)64 << 20)
+static _Atomic bool inherited;
+static void serve_if_large(void) {
+    if (__libc_single_threaded || atomic_load(&inherited)) return;
+    if (counters_host_totals(counters).live_bytes + counter_get(&counters->host.cached_bytes) >= SERVED_FROM) service_start();
+}
+
+void heap_fork_child_alone(void) {
+    atomic_store(&inherited, true);
+    demand_fork_child(&demand);
+}
+
 /* Looking needs a descriptor and a few system calls, which a small process in a sandbox may not make: only those that have
  * used 16 MiB are looked at from inside malloc. */
 void heap_refresh_now_and_then(void) {
@@ -136,5 +183,6 @@ void heap_refresh_now_and_then(void) {
     heap_budget_settle(now);
     heap_refresh_resident();
     refresh_cached();
+    serve_if_large();
     errno = saved;
 }

@@ -45,8 +45,14 @@ void heap_reserve_fork_prepare(void);
 void heap_reserve_fork_done(void);
 
 /* heap.c */
-/* Gives free memory back to the system; true when something went. */
+/* Gives free memory back to the system, this thread's too; true when something went. */
 bool heap_trim(void);
+/* Gives back what is free in every arena; other threads keep what they have at hand. Returns the bytes. */
+size_t heap_purge(void);
+/* Is more free memory kept than demand is worth? For the cleaner, once a second. */
+bool heap_keeps_too_much(uint64_t now_ns);
+/* Memory of the heap, live and cached, and what this process may have. False: not known yet. */
+bool heap_use(uint64_t *used, uint64_t *limit);
 /* Gives back what has been free for longer than the decay time, in every arena: jemalloc looks only at those in use. */
 void heap_decay(void);
 /* Decays, and writes resident, peak and cached bytes to the counters, if the last time was 100 ms ago. Reads the clock. */
@@ -69,4 +75,6 @@ size_t bootstrap_used(void);
 void heap_fork_prepare(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);
+/* In the child besides: it gets no service thread unasked. */
+void heap_fork_child_alone(void);
 #endif

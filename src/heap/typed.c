@@ -91,6 +91,7 @@ static unsigned arena_of(enum coppice_type type) {
 }
 
 bool heap_typed_keeps(unsigned arena) { return atomic_load(&arenas[COPPICE_EMOTIONAL]) == arena + 1; }
+bool heap_typed_keeps_any(void) { return atomic_load(&arenas[COPPICE_EMOTIONAL]) != 0; }
 void heap_typed_fork_child(void) { lock_reset(&making); }
 
 /* --- threads */

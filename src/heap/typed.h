@@ -61,5 +61,7 @@ void heap_typed_flush(struct heap_thread *t);
 void heap_typed_thread_end(struct heap_thread *t);
 /* Is this the arena of memory that is kept for ever? */
 bool heap_typed_keeps(unsigned arena);
+/* Is there any? */
+bool heap_typed_keeps_any(void);
 void heap_typed_fork_child(void);
 #endif

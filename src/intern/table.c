@@ -254,6 +254,8 @@ static COLD void cleanup_if_due(uint64_t now) {
     leave();
 }
 
+void intern_expire(uint64_t now) { cleanup_if_due(now); }
+
 /* --- adding; under the lock */
 
 /* A dead entry in no list; 0: the table is full of referenced ones. */

@@ -34,6 +34,8 @@ bool intern_start(void) COLD;
 const void *intern(const void *bytes, size_t length, uint32_t tag);
 /* Takes a reference back. False, and nothing is changed: it is no interned address or has no references. */
 bool intern_release(const void *interned);
+/* What is above its age goes, if it is time to look: for those who clean up while nobody interns. */
+void intern_expire(uint64_t now);
 /* The length of an interned content. */
 bool intern_length(const void *interned, size_t *length);
 

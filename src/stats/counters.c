@@ -334,6 +334,18 @@ struct device_cells *counters_device_cells(unsigned index) {
     return ready ? cells : &nowhere;
 }
 
+const char *pressure_level_name(uint64_t level) {
+#define X(id, name) name,
+    static const char *const names[] = { PRESSURE_LEVELS(X) };
+    return level < PRESSURE_LEVEL_COUNT ? names[level] : "?";
+}
+
+const char *pressure_source_name(uint64_t source) {
+    static const char *const names[] = { PRESSURE_SOURCES(X) };
+#undef X
+    return source < PRESSURE_SOURCE_COUNT ? names[source] : "?";
+}
+
 static counter *call_named(const char *name) {
     const size_t most = COUNTER_CALL_NAME - 1;
     for (int i = 0; i < COUNTER_CALLS - 1; i++) {

@@ -119,6 +119,30 @@ struct pinned_counters {
     X(pages_looked_at, "pages", "read to see whether they are equal to others") \
     X(share_cpu_ns, "ns", "CPU time of looking and sharing")
 
+/* PRESSURE_COUNTER(name, unit, help): written by the cleaner alone (src/pressure). level and source are indices into the
+ * names below, which readers see instead of them; looks = 0: nobody has looked. */
+#define PRESSURE_COUNTERS(X) \
+    X(cleanups, "times", "memory was looked for that could go back: timed, idle or because of pressure") \
+    X(pressed, "times", "of these, because of pressure") \
+    X(bytes_released, "bytes", "given back to the system or a driver by the cleaner") \
+    X(looks, "times", "the senses were asked")
+#define PRESSURE_LEVELS(X) X(NONE, "none") X(SOME, "some") X(HIGH, "high")
+#define PRESSURE_SOURCES(X) X(NOBODY, "none") X(OWN, "own") X(GROUP, "group") X(MACHINE, "machine") X(STALL, "stall") X(DEVICE, "device")
+#define X(id, name) PRESSURE_##id,
+enum pressure_level { PRESSURE_LEVELS(X) PRESSURE_LEVEL_COUNT };
+enum pressure_source { PRESSURE_SOURCES(X) PRESSURE_SOURCE_COUNT };
+#undef X
+/* "?" for what is none of them: another process's memory may say anything. */
+const char *pressure_level_name(uint64_t level);
+const char *pressure_source_name(uint64_t source);
+
+struct pressure_counters {
+    counter level, source, fullness; /* as of the last look; fullness in thousandths of the fullest limit */
+#define X(name, unit, help) counter name;
+    PRESSURE_COUNTERS(X)
+#undef X
+};
+
 struct intern_counters {
 #define X(name, unit, help) counter name;
     INTERN_COUNTERS(X)
@@ -291,6 +315,7 @@ struct counters {
     char command[256];    /* the command line, NUL-ended, arguments joined by spaces */
     struct host_counters host;
     struct intern_counters intern;
+    struct pressure_counters pressure;
     struct thread_counters late; /* shared, atomic adds: threads without a slot, frees that arrive after a thread's end */
     struct device_counters device[COUNTER_DEVICES];
     struct call_counters call[COUNTER_CALLS];

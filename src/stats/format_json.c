@@ -180,6 +180,18 @@ static void intern(struct text *t, const struct intern_totals *n) {
     text_char(t, '}');
 }
 
+static void pressure(struct text *t, const struct pressure_counters *p) {
+    if (counter_get(&p->looks) == 0) return;
+    key(t, "pressure"), text_char(t, '{');
+    key(t, "level"), text_json_string(t, pressure_level_name(counter_get(&p->level)));
+    key(t, "source"), text_json_string(t, pressure_source_name(counter_get(&p->source)));
+    ratio(t, "fullness", counter_get(&p->fullness), 1000);
+#define X(name, unit, help) number(t, #name, counter_get(&p->name));
+    PRESSURE_COUNTERS(X)
+#undef X
+    text_char(t, '}');
+}
+
 void format_json(const struct view *v, struct text *t) {
     text_char(t, '{');
     key(t, "version"), text_char(t, '"'), text_version(t, v->c->version), text_char(t, '"');
@@ -204,6 +216,7 @@ void format_json(const struct view *v, struct text *t) {
         text_char(t, '}');
     }
     sites(t, v);
+    pressure(t, &v->c->pressure);
     key(t, "calls"), text_char(t, '{');
     for (int i = 0; i < COUNTER_CALLS; i++) {
         const struct call_counters *call = &v->c->call[i];

@@ -147,6 +147,16 @@ static void pages(struct text *t, const struct intern_totals *n) {
     text_add(t, "  cpu "), text_seconds(t, n->share_cpu_ns), text_add(t, " s\n");
 }
 
+static void pressure(struct text *t, const struct pressure_counters *p) {
+    if (counter_get(&p->looks) == 0) return;
+    label(t, "pressure"), text_char(t, ' '), text_add(t, pressure_level_name(counter_get(&p->level)));
+    text_add(t, " source "), text_add(t, pressure_source_name(counter_get(&p->source)));
+    ratio(t, "full", counter_get(&p->fullness), 1000);
+    count(t, "cleanups", counter_get(&p->cleanups)), count(t, "pressed", counter_get(&p->pressed));
+    size(t, "released", counter_get(&p->bytes_released));
+    text_char(t, '\n');
+}
+
 static void calls(struct text *t, const struct call_counters *call) {
     bool any = false;
     for (int i = 0; i < COUNTER_CALLS; i++) {
@@ -169,5 +179,6 @@ void format_text(const struct view *v, struct text *t) {
     pages(t, &interned);
     dtesn(t, v->c);
     sites(t, v);
+    pressure(t, &v->c->pressure);
     calls(t, v->c->call);
 }

@@ -17,7 +17,7 @@ enum { STACK = 256 << 10 };
 #define CHORE_NS 1000000000u
 
 static _Atomic bool running;
-static void (*chore)(void);
+static uint64_t (*chore)(void);
 static _Atomic uint32_t asked; /* goes up by one with each request */
 
 /* Sleeps until the bell is no longer `seen`, or the time has come. */
@@ -39,14 +39,13 @@ static void *serve(void *argument) {
         done = request;
         control_serve(true);
         if (now >= dump_at) dump_at = now + interval;
-        if (now >= chore_at && chore) chore();
-        if (now >= chore_at) chore_at = now + CHORE_NS;
+        if (now >= chore_at) chore_at = now + (chore ? chore() : CHORE_NS);
         sleep_while(bell, dump_at < chore_at ? dump_at : chore_at);
     }
     return NULL;
 }
 
-void service_chore(void (*work)(void)) { chore = work; }
+void service_chore(uint64_t (*work)(void)) { chore = work; }
 
 bool service_thread(void *(*work)(void *), const char *name) {
     pthread_t thread;

@@ -5,5 +5,6 @@ $(B)/tests/bench/%: tests/bench/%.c | build/deps/config.mk
 # this one links what it measures
 $(B)/tests/bench/predictor: tests/bench/predictor.c $(UNIT_OBJ)
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu11 -O2 -g -MMD -MP -Wall -Wextra $(WERROR) $(CPPFLAGS_LIB) $< -o $@ $(UNIT_OBJ) -lm -ldl -lpthread
+unit: $(B)/tests/bench/predictor
 bench: all $(BENCH_PROGRAMS) ## malloc and device allocation beside their rivals
 	$(Q)tests/bench/run

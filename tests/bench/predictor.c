@@ -148,7 +148,7 @@ static void *find(const char *name) {
 }
 
 static uint64_t pool_alloc(struct context *c) {
-    uint64_t address = pool_take(c, UNIT);
+    uint64_t address = pool_take(c, UNIT, LAYER_DRIVER);
     if (address) return address;
     pool_make_room(c, UNIT);
     pool_adopt(c, next_address += UNIT, UNIT, UNIT);
@@ -166,9 +166,9 @@ static struct score through_pool(const struct trace *t) {
     for (unsigned i = 0; i < t->seconds; i++) {
         now_ns += SECOND;
         uint64_t wanted = (t->live[i] + UNIT - 1) / UNIT;
-        while (blocks > wanted) pool_give(block[--blocks]);
+        while (blocks > wanted) pool_give(block[--blocks], LAYER_DRIVER);
         while (blocks < wanted) block[blocks++] = pool_alloc(c);
-        pool_chore();
+        pool_chore(false);
         s.waste += (double)(counter_get(&c->counters->reserved_bytes) - counter_get(&c->counters->live_bytes)) / 1e9;
     }
     s.misses = (double)counter_get(&c->counters->misses) * UNIT / 1e9;

@@ -161,9 +161,10 @@ bool heap_use(uint64_t *used, uint64_t *limit) {
  * program does nothing. A fork's child does not, unless somebody asks it for statistics or it uses a device. */
 #define SERVED_FROM ((uint64_t)64 << 20)
 static _Atomic bool inherited;
+bool heap_is_large(void) { return counters_host_totals(counters).live_bytes + counter_get(&counters->host.cached_bytes) >= SERVED_FROM; }
+
 static void serve_if_large(void) {
-    if (__libc_single_threaded || atomic_load(&inherited)) return;
-    if (counters_host_totals(counters).live_bytes + counter_get(&counters->host.cached_bytes) >= SERVED_FROM) service_start();
+    if (!__libc_single_threaded && !atomic_load(&inherited) && heap_is_large()) service_start();
 }
 
 void heap_fork_child_alone(void) {

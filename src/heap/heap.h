@@ -75,6 +75,8 @@ size_t bootstrap_used(void);
 void heap_fork_prepare(void);
 void heap_fork_parent(void);
 void heap_fork_child(void);
+/* Has it come to the size at which looking after it in the background pays? */
+bool heap_is_large(void);
 /* In the child besides: it gets no service thread unasked. */
 void heap_fork_child_alone(void);
 #endif

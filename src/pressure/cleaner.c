@@ -5,6 +5,7 @@
 #include "device/pool.h"
 #include "heap/budget.h"
 #include "heap/heap.h"
+#include "heap/zero.h"
 #include "intern/table.h"
 #include "pressure/senses.h"
 #include <string.h>
@@ -14,11 +15,13 @@ enum { QUIET_TURNS = 10, QUIET_ALLOCATIONS = 1000 };
 #define SOON (SECOND / 10)
 #define LITTLE ((uint64_t)16 << 20)
 #define LONGEST (60 * SECOND)
+#define ZERO_SLICE (SECOND / 100)
+#define ZERO_REST (5 * SECOND) /* between two passes at one hundredth of a processor */
 
 /* Between turns; the service thread alone. */
 static struct {
     uint64_t timed_ns;  /* of the last timed cleanup; 0: none yet */
-    uint64_t turn_ns;   /* of the last full turn */
+    uint64_t turn_ns, look_ns, zeros_ns; /* of the next full turn, look, search for zeros */
     uint64_t allocated; /* allocations until the last full turn */
     unsigned quiet;     /* full turns in a row in which nearly nothing was allocated */
     struct cleaner_patience host, device;
@@ -71,7 +74,6 @@ static void idle(void) {
 
 /* What needs no look more often than once a second. */
 static void full_turn(uint64_t now) {
-    state.turn_ns = now;
     heap_decay();
     heap_budget_settle(now);
     released(pool_chore(false));
@@ -79,17 +81,39 @@ static void full_turn(uint64_t now) {
     idle();
 }
 
-uint64_t cleaner_turn(void) {
-    uint64_t now = clock_ns();
-    if (now - state.turn_ns >= SECOND - SOON) full_turn(now);
+/* Pages of zeros. Returns the time until the next piece of work: a slice of processor time, then a rest that makes it
+ * the part of a processor that is allowed. */
+static uint64_t zeros(uint64_t now) {
+    uint64_t percent = option_number(zero_reclaim_cpu);
+    if (option_number(zero_reclaim) == ZERO_RECLAIM_OFF || !heap_is_large()) return SECOND;
+    if (now >= state.zeros_ns) {
+        uint64_t before = counter_get(&counters->host.zero_cpu_ns);
+        released(heap_zero_look(now, ZERO_SLICE, ZERO_REST / percent));
+        uint64_t used = counter_get(&counters->host.zero_cpu_ns) - before;
+        state.zeros_ns = now + (used > ZERO_SLICE / 10 ? used : ZERO_SLICE / 10) * 100 / percent;
+    }
+    return state.zeros_ns > now ? state.zeros_ns - now : 1;
+}
+
+/* Returns the time until the next look: tight soon, the last fifth below the threshold, is looked at closely. */
+static uint64_t look(uint64_t now) {
     struct senses_reading r = senses_look(now);
     publish(&r);
     under_pressure(&r, now);
-    /* tight soon: the last fifth below the threshold is looked at closely */
     return r.fullness * 5 >= option_number(pressure) * 4 ? SOON : SECOND;
+}
+
+uint64_t cleaner_turn(void) {
+    uint64_t now = clock_ns();
+    if (now >= state.turn_ns) full_turn(now), state.turn_ns = now + SECOND;
+    if (now >= state.look_ns) state.look_ns = now + look(now);
+    uint64_t next = zeros(now), left = state.look_ns < state.turn_ns ? state.look_ns : state.turn_ns;
+    left = left > now ? left - now : 1;
+    return next < left ? next : left;
 }
 
 void cleaner_fork_child(void) {
     memset(&state, 0, sizeof state);
+    heap_zero_fork_child();
     senses_forget();
 }

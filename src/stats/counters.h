@@ -51,6 +51,10 @@ struct thread_counters {
     X(peak_resident_bytes, "bytes", "the highest resident memory seen") \
     X(foreign_frees, "calls", "pointers of another heap that were passed on to it") \
     X(cleared_bytes, "bytes", "cleared by giving pages back instead of writing zeros") \
+    X(reclaimed_bytes, "bytes", "pages of zeros that were dropped in the background") \
+    X(zero_looked_bytes, "bytes", "pages that were looked at for that") \
+    X(zero_cpu_ns, "ns", "processor time that it took") \
+    X(zero_state, "state", "enum zero_state") \
     X(bootstrap_bytes, "bytes", "served from the bootstrap arena before the heap was up") \
     X(published_ns, "ns", "CLOCK_MONOTONIC of the last refresh")
 
@@ -149,6 +153,9 @@ struct intern_counters {
     SHARE_COUNTERS(X)
 #undef X
 };
+
+/* Are pages of zeros looked for? Not yet (or not wanted), yes, or the kernel does not let us. */
+enum zero_state { ZERO_UNKNOWN, ZERO_AT_WORK, ZERO_REFUSED };
 
 struct host_counters {
 #define X(name, unit, help) counter name;

@@ -9,7 +9,6 @@
 #include "device/room.h"
 #include <string.h>
 
-#define WAIT_NS 2000000u /* for pending memory that fits, as for device memory */
 
 static struct demand demand;
 static _Atomic uint64_t all_live, all_reserved, all_rounding; /* of the process */
@@ -105,7 +104,7 @@ void pinned_chore(void) {
 static uint64_t take(struct context *c, size_t size, unsigned kind) {
     struct pinned_wish wish = { c, size, kind, 0 };
     struct pin *p = pinned_table_take(&wish);
-    if (!p && wish.pending && fence_wait(wish.pending, WAIT_NS) && pool_is_open(c)) p = pinned_table_take(&wish);
+    if (!p && wish.pending && fence_wait(wish.pending, option_number(fence_wait)) && pool_is_open(c)) p = pinned_table_take(&wish);
     if (!p) return 0;
     book_live(c, size, p->size - size);
     counter_add(&counts_of(c)->hits, 1);

@@ -16,8 +16,7 @@
 
 enum {
     SAMPLE_EVERY = 1024,        /* one hit in so many is timed */
-    CLOSE_AFTER = 64,           /* frees of a shard between two looks at the epoch and the clock */
-    WAIT_NS = 2000000,          /* how long a request waits for pending memory that fits before it grows the pool */
+    CLOSE_AFTER = 64            /* frees of a shard between two looks at the epoch and the clock */
 };
 static _Atomic uint32_t next_shard;
 
@@ -142,7 +141,7 @@ static COLD uint64_t take_slow(struct context *c, struct shard *own, uint64_t si
         if (c->pages) return 0; /* other pages may do */
         counter_add(&c->counters->fence_waits, 1);
         uint64_t start = clock_ns();
-        bool passed = fence_wait(epoch, WAIT_NS);
+        bool passed = fence_wait(epoch, option_number(fence_wait));
         if (trace_wanted()) trace_event(TRACE_WAIT, .context = c->index, .size = size, .extra = clock_ns() - start);
         if (!passed) return 0;
     }

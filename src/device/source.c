@@ -7,7 +7,6 @@
 #include "device/room.h"
 
 /* How long a request waits for memory behind a fence before new pages are taken: see pool.c. */
-#define WAIT_NS 2000000u
 /* The first link of the chain gives the own cache back, whose pages have been used up before it begins. */
 enum { OWN_LINK = 1 };
 /* Larger requests come whole from the driver. */
@@ -51,8 +50,8 @@ static bool grow(struct context *c, uint32_t need) {
  * of room.h that come after the own cache. */
 static bool come_by(struct context *c, uint64_t asked, uint32_t missing, uint64_t start, struct room *room) {
     if (steal(c, asked, missing)) return true;
-    uint64_t waited = clock_ns() - start;
-    if (waited < WAIT_NS && pool_wait_for_any(c, WAIT_NS - waited)) return true;
+    uint64_t waited = clock_ns() - start, limit = option_number(fence_wait);
+    if (waited < limit && pool_wait_for_any(c, limit - waited)) return true;
     uint32_t need = pages_free(c->pages) + missing;
     if (grow(c, need)) return true;
     if (capture_active()) return false;

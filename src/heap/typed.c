@@ -145,8 +145,8 @@ void *heap_typed_alloc(struct kind kind, size_t size, int flags) {
 static inline bool keep_small(struct heap_thread *t, enum coppice_type type, void *p) {
     size_t usable = je_malloc_usable_size(p);
     if (usable > SMALL_MOST || unlikely(!t->typed_small)) return false;
-    struct typed_bin *bin = &t->typed_small->bin[type][usable / 16];
-    if (unlikely(bin->count == SMALL_DEPTH)) return false;
+    struct typed_bin *bin = &t->typed_small->bin[type][small_class(usable)];
+    if (unlikely(bin->count >= (usable > SMALL_LARGER ? SMALL_FEW : SMALL_DEPTH))) return false;
     bin->block[bin->count++] = p;
     t->kept_given += usable;
     return true;

@@ -3,7 +3,7 @@
  * Each type has a jemalloc *arena* of its own, whose memory comes from segments of its own (heap.h), so the type of a pointer
  * follows from its address, and untyped memory, which lies in the first segment, pays nothing: its free is the one compare that it
  * was. A thread has a cache of its own for each type that it uses: jemalloc's usual one would mix them. Since jemalloc's way
- * to a cache of that kind is slow (twice malloc), the last few blocks of up to 512 bytes are kept at hand before it (*small*
+ * to a cache of that kind is slow (twice malloc), the last few blocks of up to 8 KiB are kept at hand before it (*small*
  * blocks); they count as given back, by the corrections of kept.h.
  *
  *   episodic     cached by the thread; freed pages serve again for ten seconds
@@ -28,16 +28,20 @@ static inline struct kind heap_kind(size_t size, enum site_api api) {
     t->last.end = site_band_end(size, &t->last.least), t->last.caller = t->caller;
     return t->last.kind;
 }
-enum { SMALL_MOST = 512, SMALL_CLASSES = SMALL_MOST / 16 + 1, SMALL_DEPTH = 15 };
+enum { SMALL_MOST = 8 << 10, SMALL_CLASSES = 33, SMALL_DEPTH = 15, SMALL_LARGER = 1 << 10, SMALL_FEW = 4 };
 struct typed_small {
-    struct typed_bin { uint64_t count; void *block[SMALL_DEPTH]; } bin[COPPICE_TYPES][SMALL_CLASSES]; /* by usable size / 16 */
+    struct typed_bin { uint64_t count; void *block[SMALL_DEPTH]; } bin[COPPICE_TYPES][SMALL_CLASSES];
 };
-/* jemalloc's size class, in units of 16 bytes: 0 for its first (8 bytes), each up to 128, then four to a doubling. */
+/* jemalloc's size classes: 0 is its first (8 bytes), then one each 16 bytes up to 128, then four to a doubling. */
 static inline unsigned small_class(size_t size) {
-    unsigned n = size <= 8 ? 0 : (unsigned)((size + 15) / 16);
-    return n <= 8 ? n : n <= 16 ? (n + 1) & ~1u : (n + 3) & ~3u;
+    if (size <= 128) return size <= 8 ? 0 : (unsigned)((size + 15) / 16);
+    unsigned e = 63 - (unsigned)__builtin_clzl(size - 1);
+    return 9 + (e - 7) * 4 + ((unsigned)((size - 1) >> (e - 2)) & 3);
 }
-static inline size_t small_bytes(unsigned class) { return class ? class * 16 : 8; }
+static inline size_t small_bytes(unsigned class) {
+    if (class <= 8) return class ? class * 16 : 8;
+    return (size_t)(5 + (class - 9) % 4) << (5 + (class - 9) / 4);
+}
 /* A small block at hand, or NULL. */
 static inline void *heap_typed_small(enum coppice_type type, size_t size) {
     struct heap_thread *t = &heap_thread;

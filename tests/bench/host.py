@@ -43,6 +43,7 @@ for name, size in SIZES.items():
         # paired runs: both met the same pace of the machine
         ratio = statistics.median(a / b for a, b in zip(times['coppice'], times[rival]))
         print(f'  {ratio:.2f} times {rival} (goal: at most {goal})')
-        ratio = statistics.median(a / b for a, b in zip(times['classified'], times[rival]))
-        print(f'  classified {ratio:.2f} times {rival} (goal: at most 2.0)')
+    if 'jemalloc' in median:
+        ratio = statistics.median(a / b for a, b in zip(times['classified'], times['jemalloc']))
+        print(f'  classified {ratio:.2f} times jemalloc (goal: at most 2.0)')
     print(flush=True, end='')

@@ -141,6 +141,17 @@ struct extent gaps_largest(struct gaps *g, enum gap_edge edge) {
     return (struct extent){ 0 };
 }
 
+void gaps_each(struct gaps *g, enum gap_edge edge, bool (*each)(struct extent gap, void *with), void *with) {
+    int looked = 0;
+    for (int word = 2; word >= 0; word--)
+        for (uint64_t bits = g->filled[edge][word]; bits;) {
+            unsigned bit = 63 - (unsigned)__builtin_clzll(bits);
+            bits &= ~((uint64_t)1 << bit);
+            for (uint32_t ref = g->bin[edge][(unsigned)word * 64 + bit]; ref; ref = share_of(g, ref)->next[at_of(ref)])
+                if (looked++ == LOOK_AT || !each(extent_of(g, ref), with)) return;
+        }
+}
+
 struct extent gaps_take(struct gaps *g, struct extent gap, uint32_t length, enum gap_edge wanted) {
     bool high = wanted == GAP_BACK || (wanted == GAP_MIDDLE && gap.at == 0);
     uint32_t at = high ? gap.at + gap.length - length : gap.at;

@@ -54,6 +54,8 @@ struct extent gaps_find(struct gaps *g, enum gap_edge edge, uint32_t length);
 struct extent gaps_find_anywhere(struct gaps *g, uint32_t length);
 /* The largest gap at the edge, as a whole. */
 struct extent gaps_largest(struct gaps *g, enum gap_edge edge);
+/* Calls `each` for the gaps at that edge, larger ones first, at most a few dozen, until it returns false. */
+void gaps_each(struct gaps *g, enum gap_edge edge, bool (*each)(struct extent gap, void *with), void *with);
 /* Takes `length` granules of the gap: at its back end for what goes to the back of a page or lies in a front gap, so
  * that edges stay free for those who need them. `wanted`: GAP_MIDDLE where it does not matter. Returns the extent. */
 struct extent gaps_take(struct gaps *g, struct extent gap, uint32_t length, enum gap_edge wanted);

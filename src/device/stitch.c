@@ -2,8 +2,8 @@
  *
  * A plan is made and everything in it taken under the lock; then pages are mapped without it, because what was taken is
  * nobody else's. What a large block leaves over of its last page goes to a share, unless it is too little to matter. The
- * rest of a block (what is not whole pages) is laid, in this order: into the smallest gap that holds it; in two halves into
- * a back gap and a front gap; the same with one whole page less; at the front of a new share. */
+ * rest of a block (what is not whole pages) is laid where the least is left over: in one gap, or in two halves, one of which
+ * uses up a back or a front gap and the other goes to the other edge. Where nothing fits it ends at the front of a new share. */
 #include "device/page.h"
 #include "device/capture.h"
 
@@ -19,32 +19,59 @@ struct plan {
 };
 
 /* --- making a plan: nothing changes */
-static bool lay_in_one(struct gaps *g, struct plan *plan) {
-    struct extent front = gaps_find(g, GAP_FRONT, plan->rest), back = gaps_find(g, GAP_BACK, plan->rest);
-    if (!front.share && !back.share) return false;
-    if (!back.share || (front.share && front.length <= back.length)) plan->tail = front, plan->tail_length = plan->rest;
-    else plan->head = back, plan->head_length = plan->rest;
-    return true;
+struct search { struct gaps *gaps; struct plan base, best; uint32_t waste; };
+
+/* A plan is better when it leaves less of its gaps over: what is left between two blocks of a page is for small ones only. */
+static void consider(struct search *s, uint32_t whole, struct extent head, uint32_t head_length, struct extent tail, uint32_t tail_length) {
+    uint32_t waste = (head.share ? head.length - head_length : 0) + (tail.share ? tail.length - tail_length : 0);
+    if (waste >= s->waste) return;
+    s->waste = waste;
+    s->best = (struct plan){ whole, s->base.rest, head, tail, head_length, tail_length, false };
 }
 
-/* Uses up the largest gap at one edge and looks for the other half at the other. */
-static bool lay_in_two(struct gaps *g, struct plan *plan, uint32_t length) {
-    struct extent back = gaps_largest(g, GAP_BACK), front = gaps_largest(g, GAP_FRONT);
-    if (!back.share || !front.share || back.length + front.length < length) return false;
-    if (back.length >= length || front.length >= length) return false; /* one would do */
-    struct extent other = gaps_find(g, GAP_FRONT, length - back.length);
-    plan->head = back, plan->head_length = back.length, plan->tail = other, plan->tail_length = length - back.length;
-    return other.share != NULL;
+/* Begins in the gap, wholly used, or ends there; the other end goes where it fits best. A gap that is larger than the rest
+ * saves a whole page. False ends the search. */
+static bool with_gap(struct extent gap, void *search) {
+    struct search *s = search;
+    bool back = gap.at > 0, saves = gap.length > s->base.rest;
+    if (saves && s->base.whole == 0) return true;
+    uint32_t whole = s->base.whole - saves, left = s->base.rest + (saves ? GRANULES : 0) - gap.length;
+    struct extent other = left ? gaps_find(s->gaps, back ? GAP_FRONT : GAP_BACK, left) : (struct extent){ 0 };
+    if (left && !other.share) return true;
+    if (back) consider(s, whole, gap, gap.length, other, left);
+    else consider(s, whole, other, left, gap, gap.length);
+    return s->waste > 0;
+}
+
+/* At the front of a new share, after all of the largest back gap. */
+static struct plan fresh_plan(struct search *s) {
+    struct plan plan = s->base;
+    struct extent gap = gaps_largest(s->gaps, GAP_BACK);
+    bool saves = gap.length > plan.rest;
+    plan.fresh = true, plan.tail_length = plan.rest;
+    if (!gap.share || gap.length == plan.rest || (saves && plan.whole == 0)) return plan;
+    plan.whole -= saves, plan.head = gap, plan.head_length = gap.length;
+    plan.tail_length = plan.rest + (saves ? GRANULES : 0) - gap.length;
+    return plan;
 }
 
 static void lay_rest(struct gaps *g, struct plan *plan) {
-    if (plan->rest == 0 || lay_in_one(g, plan) || lay_in_two(g, plan, plan->rest)) return;
-    if (plan->whole > 0 && lay_in_two(g, plan, plan->rest + GRANULES)) {
-        plan->whole--;
-        return;
-    }
-    plan->head = plan->tail = (struct extent){ 0 };
-    plan->head_length = 0, plan->tail_length = plan->rest, plan->fresh = true;
+    struct search s = { g, *plan, *plan, UINT32_MAX };
+    struct extent none = { 0 }, front = gaps_find(g, GAP_FRONT, plan->rest), back = gaps_find(g, GAP_BACK, plan->rest);
+    if (plan->rest == 0) return;
+    if (front.share) consider(&s, plan->whole, none, 0, front, plan->rest);
+    if (back.share) consider(&s, plan->whole, back, plan->rest, none, 0);
+    if (s.waste > 0) gaps_each(g, GAP_BACK, with_gap, &s);
+    if (s.waste > 0) gaps_each(g, GAP_FRONT, with_gap, &s);
+    *plan = s.waste < UINT32_MAX ? s.best : fresh_plan(&s);
+}
+
+/* A small block in two halves, where neither would do. */
+static bool lay_in_two(struct gaps *g, struct plan *plan) {
+    struct search s = { g, *plan, *plan, UINT32_MAX };
+    gaps_each(g, GAP_BACK, with_gap, &s);
+    *plan = s.best;
+    return s.waste < UINT32_MAX;
 }
 
 static struct plan plan_for(struct gaps *g, uint64_t asked) {
@@ -170,7 +197,7 @@ static enum pages_answer take_run(struct pages *p, struct plan *plan, struct sti
 static enum pages_answer take_extent(struct pages *p, uint32_t length, struct stitched *got) {
     struct plan plan = { .rest = length };
     struct extent gap = gaps_find_anywhere(&p->gaps, length);
-    if (!gap.share && length >= SPLIT_LEAST && lay_in_two(&p->gaps, &plan, length)) return take_run(p, &plan, got);
+    if (!gap.share && length >= SPLIT_LEAST && lay_in_two(&p->gaps, &plan)) return take_run(p, &plan, got);
     bool short_of = !gap.share && pages_free(p) == 0;
     struct extent e = short_of ? gap : take_small(p, gap, length, &got->called);
     if (e.share) got->address = address_in_home(p, e), got->size = (uint64_t)length * GRANULE;

@@ -93,7 +93,7 @@ static long statistic(const char *name) {
 }
 
 int main(int argc, char **argv) {
-    int seconds = argc > 1 ? atoi(argv[1]) : 12;
+    int seconds = argc > 1 ? atoi(argv[1]) : 5;
     size_t size = (size_t)THREADS * PAGES * PAGE;
     cache = aligned_alloc(PAGE, size);
     shadow = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -21,8 +21,8 @@ const char *coppice_version(void);
 /* --- equal contents, held once (docs/INTERN.md) */
 
 /* The one address of this content: calls with equal bytes and an equal tag give the same pointer for as long as it is
- * referenced. Each call adds a reference. What it points at is aligned to 8, stays as it is, and cannot be written:
- * an attempt is SIGSEGV. `bytes` remain the caller's.
+ * referenced. Each call adds a reference. What it points at is aligned to 8 (with COPPICE_PARAMS_TAG not at all), stays as
+ * it is, and cannot be written: an attempt is SIGSEGV. `bytes` remain the caller's.
  * NULL: the caller goes on with its own copy. That is so when Coppice stands aside in this process or COPPICE_INTERN=off,
  * when length is above 1 MiB, when COPPICE_INTERN_MAX_ENTRIES contents are all referenced, and when memory is short.
  * Any thread; not in a signal handler. A fork's child has all contents and references of its parent as its own. */

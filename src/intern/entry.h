@@ -1,9 +1,11 @@
-/* entry.h: the life of an entry, in one word.
+/* entry.h: the life of an entry, and all that a reader needs of it, in one word.
  *
- * DEAD (free) -> 1 (come alive, one reference) <-> references <-> 0 (nobody refers to it; may die) -> DEAD. A reader adds its
+ * dead (free) -> 1 (come alive, one reference) <-> references <-> 0 (nobody refers to it; may die) -> dead. A reader adds its
  * reference before it knows whether the entry is alive, and takes it back if not: such additions stand on top of DEAD for
- * a moment, so coming alive adds 1 - DEAD and never stores. Who holds a reference of an entry that was alive may read all
- * of it; dying needs a state of exactly 0. Whatever is written while DEAD is seen by who finds it alive. */
+ * a moment, so coming alive adds its fields and takes DEAD away, and never stores. The word that an addition found says
+ * whether the entry is alive, where its bytes are, and how many: one access for all of it. Who holds a reference of an entry that was
+ * alive may read all of it; dying needs a word without references. What is written while dead is seen by who finds it alive.
+ * Where ENTRY_KEPT references stand at once nobody counts any longer, and the entry stays for ever. */
 #ifndef COPPICE_INTERN_ENTRY_H
 #define COPPICE_INTERN_ENTRY_H
 #include "base/hints.h"
@@ -11,35 +13,64 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* bits 0-23 references; 24-31 length, 255: it stands before the bytes; 32-43 offset of the bytes in their page; 44-46 number of
+ * the tag, 7: it stands before the bytes; 47 touched; 48-62 time at which the last reference ended; 63 dead */
+enum { ENTRY_LENGTH_AT = 24, ENTRY_OFFSET_AT = 32, ENTRY_TAG_AT = 44, ENTRY_TIME_AT = 48 };
+enum { ENTRY_LONG = 255, ENTRY_TAGS = 7, ENTRY_TIMES = 1 << 15 };
+#define ENTRY_REFERENCES (((uint64_t)1 << 24) - 1)
+#define ENTRY_KEPT ((uint64_t)1 << 23)
+#define ENTRY_TOUCHED ((uint64_t)1 << 47)
 #define ENTRY_DEAD ((uint64_t)1 << 63)
-enum { ENTRY_TOUCHED = 1 };
 
-/* Half a cache line. */
 struct entry {
-    _Atomic uint64_t state;         /* DEAD, references */
-    _Atomic uint32_t hash;          /* written while DEAD; chooses the bucket */
-    _Atomic uint32_t next;          /* id of the next in the chain, or of the next free one; the table's lock */
-    _Atomic uint32_t where;         /* block; written while DEAD, as are the next two */
-    uint32_t length, tag;
-    _Atomic uint32_t used;          /* end of the last reference, above the mark; anybody, the last one wins */
+    _Atomic uint64_t word;
 };
-_Static_assert(sizeof(struct entry) == 32, "an entry never lies in two cache lines");
 
-/* Adds a reference; false, and nothing is changed: it is dead. */
-static inline bool entry_hold(struct entry *e) {
-    uint64_t before = atomic_fetch_add_explicit(&e->state, 1, memory_order_acquire);
-    if (likely(!(before & ENTRY_DEAD))) return true;
-    atomic_fetch_sub_explicit(&e->state, 1, memory_order_release);
-    return false;
+static inline uint64_t entry_word(struct entry *e) { return atomic_load_explicit(&e->word, memory_order_relaxed); }
+/* A word's fields. */
+static inline uint64_t entry_references(uint64_t w) { return w & ENTRY_REFERENCES; }
+static inline unsigned entry_length(uint64_t w) { return w >> ENTRY_LENGTH_AT & 255; }
+static inline unsigned entry_offset(uint64_t w) { return w >> ENTRY_OFFSET_AT & 4095; }
+static inline unsigned entry_tag(uint64_t w) { return w >> ENTRY_TAG_AT & 7; }
+static inline unsigned entry_time(uint64_t w) { return w >> ENTRY_TIME_AT & (ENTRY_TIMES - 1); }
+/* What equal contents have in common. */
+static inline uint64_t entry_kind(unsigned length, unsigned tag) { return (uint64_t)length << ENTRY_LENGTH_AT | (uint64_t)tag << ENTRY_TAG_AT; }
+#define ENTRY_KIND ((uint64_t)255 << ENTRY_LENGTH_AT | (uint64_t)7 << ENTRY_TAG_AT)
+
+/* Takes back the addition of entry_hold, which answered `w`. */
+static inline void entry_drop(struct entry *e, uint64_t w) {
+    if (likely(entry_references(w) < ENTRY_KEPT)) atomic_fetch_sub_explicit(&e->word, 1, memory_order_release);
 }
-/* Takes back the addition of entry_hold. */
-static inline void entry_drop(struct entry *e) { atomic_fetch_sub_explicit(&e->state, 1, memory_order_release); }
-/* From now on nobody reads it; false: somebody refers to it, or it is dead. */
+/* Adds a reference; the word before. DEAD: nothing is changed, it is dead. */
+static inline uint64_t entry_hold(struct entry *e) {
+    uint64_t w = atomic_fetch_add_explicit(&e->word, 1, memory_order_acquire);
+    if (unlikely(w & ENTRY_DEAD || entry_references(w) >= ENTRY_KEPT)) atomic_fetch_sub_explicit(&e->word, 1, memory_order_release);
+    return w;
+}
+/* From now on nobody reads it; false: somebody refers to it or just did, or it is dead. */
 static inline bool entry_die(struct entry *e) {
-    uint64_t none = 0;
-    return atomic_compare_exchange_strong_explicit(&e->state, &none, ENTRY_DEAD, memory_order_acquire, memory_order_relaxed);
+    uint64_t w = entry_word(e);
+    if (w & ENTRY_DEAD || entry_references(w) > 0) return false;
+    return atomic_compare_exchange_strong_explicit(&e->word, &w, ENTRY_DEAD, memory_order_acquire, memory_order_relaxed);
 }
-/* The end of DEAD: alive, with one reference. */
-static inline void entry_come_alive(struct entry *e) { atomic_fetch_add_explicit(&e->state, 1 - ENTRY_DEAD, memory_order_release); }
-static inline uint64_t entry_state(struct entry *e) { return atomic_load_explicit(&e->state, memory_order_relaxed); }
+/* The end of being dead: alive, with these fields and one reference. */
+static inline void entry_come_alive(struct entry *e, uint64_t fields) {
+    atomic_fetch_add_explicit(&e->word, fields + 1 - ENTRY_DEAD, memory_order_release);
+}
+/* A reference ends; the last one settles from when the age counts. False: there is none. */
+static inline bool entry_release(struct entry *e, unsigned time) {
+    uint64_t w = entry_word(e), next;
+    do {
+        if (w & ENTRY_DEAD || entry_references(w) == 0) return false;
+        if (unlikely(entry_references(w) >= ENTRY_KEPT)) return true;
+        next = w - 1;
+        if (entry_references(next) == 0)
+            next = (next & ~((uint64_t)(ENTRY_TIMES - 1) << ENTRY_TIME_AT)) | (uint64_t)(time % ENTRY_TIMES) << ENTRY_TIME_AT | ENTRY_TOUCHED;
+    } while (!atomic_compare_exchange_weak_explicit(&e->word, &w, next, memory_order_release, memory_order_relaxed));
+    return true;
+}
+static inline void entry_touch(struct entry *e, uint64_t w) {
+    if (unlikely(!(w & ENTRY_TOUCHED))) atomic_fetch_or_explicit(&e->word, ENTRY_TOUCHED, memory_order_relaxed);
+}
+static inline void entry_untouch(struct entry *e) { atomic_fetch_and_explicit(&e->word, ~ENTRY_TOUCHED, memory_order_relaxed); }
 #endif

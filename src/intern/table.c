@@ -1,26 +1,26 @@
 /* table.c: the table of contents; see table.h.
  *
- * Why a reader needs no lock (the states: entry.h). Entries lie in one array that is never unmapped, so a stale id still names an entry. A reader
- * goes along a bucket's chain, and where the hash is right it *first* adds a reference, then looks:
- *   - The word it added to says DEAD: the entry is being removed or reused. It takes the reference back and asks again
- *     under the lock.
+ * Why a reader needs no lock (the states: entry.h). Entries lie in memory that is never unmapped, and an id always names the same
+ * one, so a stale id still names an entry. A reader takes the ids of its hash's line that have its fragment; it *first* adds a
+ * reference, then looks at the word that the addition found:
+ *   - It says DEAD: the entry is being removed or reused. The reference is taken back.
  *   - It is alive: from here to the end of the reference it stays what it is, because removing begins by exchanging a
- *     state of exactly 0 for DEAD, which now fails. Length, tag, block and bytes were written before the entry came
- *     alive (release) and are read after the addition (acquire). All of them are compared; nothing is believed
- *     because of how the reader came here. Equal: the reference is the answer's. Not equal: it is taken back.
- * An entry that was removed and reused under a reader may lead it into another chain or in a circle, so it gives up
- * after a few steps. Whatever it missed, the lookup under the lock finds: chains change under the lock only. So a
+ *     word without references for DEAD, which now fails. Its fields are in the word itself; the bytes were written before the
+ *     entry came alive (release) and are read after the addition (acquire). Length, tag and bytes are compared; nothing is
+ *     believed because of how the reader came here. Equal: the reference is the answer's. Not equal: it is taken back.
+ * Whatever a reader missed because lines change, the lookup under the lock finds: they change under the lock only. So a
  * reader's mistake is a slow hit, and never a wrong answer or a second copy.
  *
  * One lock, not one a shard: whoever adds a content changes a mapping, for which the kernel takes the process's
  * mmap lock anyway, and what hits change (references, counters) is already apart, by entry and by thread.
  *
- * The hash only chooses whom to compare with, so XXH3's 64 bits do (32 are kept): 128 would cost a hit 7 ns more and save
- * nothing, because nothing is ever believed to be equal.
+ * The hash only chooses whom to compare with, so XXH3's 64 bits do, and none is kept but a fragment: who removes an entry hashes its
+ * bytes again. 128 bits would cost a hit 7 ns more and save nothing, because nothing is ever believed to be equal.
  *
  * Order of use: a clock. A hit marks its entry *touched* if it is not; the *hand* goes around, takes marks away, and evicts
  * what has none. An exact list would be a shared write for each hit. Age counts from the end of the last reference, so
- * only that release reads the time; an entry that is referenced has no age.
+ * only that release reads the time; an entry that is referenced has no age. Times are kept in units of 1/4096 of INTERN_MAX_AGE (134 ms at
+ * least) and fifteen bits.
  *
  * fork: the lock is taken around it, the memory is private, so the child has a whole table of its own, with the parent's
  * references (an addition of another thread under way stays for ever, and keeps one entry). In a handler that interrupted
@@ -32,7 +32,9 @@
 #include "base/options.h"
 #include "base/sys.h"
 #include "heap/thread.h"
+#include "coppice/coppice.h"
 #include "intern/entry.h"
+#include "intern/index.h"
 #include "intern/slab.h"
 #include "stats/counters.h"
 #include <pthread.h>
@@ -41,23 +43,23 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { STEPS = 32, ANY_STEPS = -1, ROOM_ATTEMPTS = 64 };
-enum { TIME_SHIFT = 27 }; /* times are kept in units of 134 ms */
+enum { STEPS = 4, ROOM_ATTEMPTS = 64 }; /* lines that a reader looks at */
+enum { TIME_SHIFT = 27, AGE_UNITS = 4096 };
 enum { CLOCK_EVERY = 16 };              /* hits of a thread between two looks at the clock */
 
 static struct {
-    struct entry *entry;         /* [1..most]; 0 is no id */
-    _Atomic uint32_t *bucket;    /* id of a chain's first, 0: none */
-    uint32_t mask, most;
+    uint64_t most;
+    uint64_t time_unit;
+    _Atomic uint32_t tag[ENTRY_TAGS]; /* by their numbers; those not yet given are 0, which has number 0 */
     /* the lock's */
-    uint32_t ids;                /* entries [1..ids] have been used */
-    uint32_t free;               /* first of the free ones */
-    uint32_t entries, hand;
-    uint64_t bytes;
+    unsigned tags;
+    uint32_t hand;               /* an id */
+    uint64_t entries, bytes;
     bool all_referenced;         /* the last round of the hand found nothing, and ... */
     _Atomic bool released;       /* ... since then somebody gave a last reference back */
     _Atomic uint64_t next_cleanup; /* 0: the first call settles it */
 } table;
+uint64_t intern_hash_bits = UINT64_MAX;
 static struct lock writing = LOCK_INIT(RANK_INTERN);
 static _Thread_local unsigned inside; /* this thread has the lock, or is about to */
 
@@ -91,15 +93,16 @@ static void after_fork(void) {
 
 static void make_table(void) {
     if (option_number(intern) == INTERN_OFF) return;
-    uint64_t most = option_number(intern_max_entries), buckets = 16;
-    while (buckets < most) buckets *= 2;
-    table.entry = sys_map(NULL, (most + 1) * sizeof *table.entry, PROT_READ | PROT_WRITE);
-    table.bucket = sys_map(NULL, buckets * sizeof *table.bucket, PROT_READ | PROT_WRITE);
-    if (!table.entry || !table.bucket || !slab_init(most)) {
+    uint64_t most = option_number(intern_max_entries), unit = option_number(intern_max_age) / AGE_UNITS;
+    if (!slab_init(most) || !index_init(most, slab_id_bits())) {
         log_line("no memory for the table of coppice_intern; it answers NULL", NULL);
         return;
     }
-    table.most = (uint32_t)most, table.mask = (uint32_t)buckets - 1;
+    table.most = most;
+    table.time_unit = unit < (uint64_t)1 << TIME_SHIFT ? (uint64_t)1 << TIME_SHIFT : unit;
+    atomic_store_explicit(&table.tag[1], COPPICE_PARAMS_TAG, memory_order_relaxed);
+    table.tags = 2;
+    table.hand = SLAB_SLOTS;
     /* last of all handlers registered so far: its lock comes before the heap's */
     if (pthread_atfork(before_fork, after_fork, after_fork) != 0) return;
     atomic_store_explicit(&intern_started, true, memory_order_release);
@@ -116,7 +119,7 @@ bool intern_start(void) {
 static void publish(void) {
     counter_set(&counters->intern.entries, table.entries);
     counter_set(&counters->intern.bytes_stored, table.bytes);
-    counter_set(&counters->intern.held_bytes, slab_held() + table.ids * sizeof *table.entry + (table.mask + 1) * sizeof *table.bucket);
+    counter_set(&counters->intern.held_bytes, slab_held() + index_held());
 }
 
 /* The counters of this process and thread are in place, before any is changed: a fork's child has them late. */
@@ -152,75 +155,109 @@ static inline void count(bool hit, size_t length) {
 
 /* --- finding */
 
-static inline uint32_t time_of(uint64_t now) { return (uint32_t)(now >> TIME_SHIFT) << 1; }
-
-static inline void touch(struct entry *e) {
-    uint32_t used = atomic_load_explicit(&e->used, memory_order_relaxed);
-    if (!(used & ENTRY_TOUCHED)) atomic_store_explicit(&e->used, used | ENTRY_TOUCHED, memory_order_relaxed);
+static inline uint64_t hash_of(const void *bytes, size_t length, uint32_t tag) {
+    return (XXH3_64bits(bytes, length) ^ tag * 0x9E3779B97F4A7C15ull) & intern_hash_bits;
 }
 
-static inline _Atomic uint32_t *bucket_of(uint32_t hash) { return &table.bucket[hash & table.mask]; }
-
-static inline bool is_equal(struct entry *e, const struct intern_content *c) {
-    return likely(e->length == c->length && e->tag == c->tag) &&
-           likely(memcmp(slab_at(atomic_load_explicit(&e->where, memory_order_relaxed)), c->bytes, c->length) == 0);
+/* The number of a tag; ENTRY_TAGS when it has none. */
+static inline unsigned tag_number(uint32_t tag) {
+    unsigned i = 0;
+    while (i < ENTRY_TAGS && atomic_load_explicit(&table.tag[i], memory_order_relaxed) != tag) i++;
+    return i;
 }
 
-/* Adds a reference if the entry is alive and of this content. */
-static inline bool hold_if_equal(struct entry *e, const struct intern_content *c) {
-    if (unlikely(!entry_hold(e))) return false;
-    if (is_equal(e, c)) return true;
-    entry_drop(e);
-    return false;
+/* What is looked for. */
+struct wanted {
+    const struct intern_content *content;
+    uint64_t hash, kind;
+};
+static inline struct wanted wanted(const struct intern_content *c) {
+    unsigned length = c->length < ENTRY_LONG ? (unsigned)c->length : ENTRY_LONG;
+    return (struct wanted){ c, hash_of(c->bytes, c->length, c->tag), entry_kind(length, tag_number(c->tag)) };
 }
 
-/* The entry of this content, with a reference more; 0: not found in so many steps. */
-static inline uint32_t find(const struct intern_content *c, int steps) {
-    uint32_t id = atomic_load_explicit(bucket_of(c->hash), memory_order_acquire);
-    for (; id && steps != 0; steps--) {
-        struct entry *e = &table.entry[id];
-        if (atomic_load_explicit(&e->hash, memory_order_relaxed) == c->hash && hold_if_equal(e, c)) return id;
-        id = atomic_load_explicit(&e->next, memory_order_acquire);
+/* Of an entry that is held: the word says where. */
+static inline bool is_equal(const char *at, uint64_t w, const struct wanted *x) {
+    const struct intern_content *c = x->content;
+    if (unlikely((w & ENTRY_KIND) != x->kind)) return false;
+    if (unlikely(entry_length(w) == ENTRY_LONG) && slab_length(at, w) != c->length) return false;
+    if (unlikely(entry_tag(w) == ENTRY_TAGS) && slab_tag(at, w) != c->tag) return false;
+    return likely(memcmp(at, c->bytes, c->length) == 0);
+}
+
+/* The bytes of an entry if it is alive and of this content, with a reference more. */
+static inline const char *hold_if_equal(uint32_t id, const struct wanted *x) {
+    struct entry *e = slab_entry(id);
+    uint64_t w = entry_hold(e);
+    if (unlikely(w & ENTRY_DEAD)) return NULL;
+    const char *at = slab_at(id, w);
+    if (likely(is_equal(at, w, x))) {
+        entry_touch(e, w);
+        return at;
     }
-    return 0;
+    entry_drop(e, w);
+    return NULL;
+}
+
+/* The bytes of this content, with a reference more; NULL: not found in so many lines. */
+static inline const char *find(const struct wanted *x, uint32_t lines) {
+    const uint32_t fragment = index_fragment(x->hash);
+    uint32_t n = index_home(x->hash);
+    for (; lines > 0; lines--, n = index_next(n)) {
+        struct index_line *line = &intern_index.line[n];
+        unsigned place = index_first(x->hash);
+        for (unsigned i = 0; i < INDEX_WORDS; i++, place = index_following(place)) {
+            uint32_t id = atomic_load_explicit(&line->word[place], memory_order_acquire) ^ fragment;
+            if (id >> intern_index.id_bits || id < SLAB_SLOTS) continue; /* of another fragment, or free */
+            const char *at = hold_if_equal(id, x);
+            if (likely(at != NULL)) return at;
+        }
+        if (atomic_load_explicit(&line->past, memory_order_relaxed) == 0) return NULL;
+    }
+    return NULL;
 }
 
 /* --- removing; under the lock */
 
-static void unlink_entry(uint32_t id) {
-    struct entry *e = &table.entry[id];
-    _Atomic uint32_t *link = bucket_of(atomic_load_explicit(&e->hash, memory_order_relaxed));
-    while (atomic_load_explicit(link, memory_order_relaxed) != id) link = &table.entry[atomic_load_explicit(link, memory_order_relaxed)].next;
-    atomic_store_explicit(link, atomic_load_explicit(&e->next, memory_order_relaxed), memory_order_release);
-}
-
-static void put_free(uint32_t id) {
-    atomic_store_explicit(&table.entry[id].next, table.free, memory_order_relaxed);
-    table.free = id;
+static uint32_t tag_of(const char *at, uint64_t w) {
+    return entry_tag(w) == ENTRY_TAGS ? slab_tag(at, w) : atomic_load_explicit(&table.tag[entry_tag(w)], memory_order_relaxed);
 }
 
 /* Removes an entry that nobody refers to; false: somebody does. */
 static bool retire(uint32_t id) {
-    struct entry *e = &table.entry[id];
+    struct entry *e = slab_entry(id);
+    uint64_t w = entry_word(e);
     if (!entry_die(e)) return false;
-    unlink_entry(id);
-    slab_free(atomic_load_explicit(&e->where, memory_order_relaxed));
-    table.entries--, table.bytes -= e->length;
-    put_free(id);
+    const char *at = slab_at(id, w);
+    size_t length = slab_length(at, w);
+    index_remove(hash_of(at, length, tag_of(at, w)), id);
+    slab_free(id, w);
+    table.entries--, table.bytes -= length;
     return true;
+}
+
+/* The next id that there is, around and around. */
+static uint32_t next_id(uint32_t id) {
+    uint32_t page = id / SLAB_SLOTS;
+    if (id % SLAB_SLOTS + 1 < slab_store.page[page].slots) return id + 1;
+    do page = page + 1 < slab_store.pages_top ? page + 1 : 1;
+    while (slab_store.page[page].slots == 0 && page != id / SLAB_SLOTS);
+    return page * SLAB_SLOTS;
 }
 
 /* Two rounds at most: the first takes marks away. */
 static bool evict_one(void) {
-    if (table.all_referenced && !atomic_load_explicit(&table.released, memory_order_relaxed)) return false;
+    if (table.entries == 0 || (table.all_referenced && !atomic_load_explicit(&table.released, memory_order_relaxed))) return false;
     atomic_store_explicit(&table.released, false, memory_order_relaxed);
     table.all_referenced = false;
-    for (uint64_t step = 0; step < 2 * (uint64_t)table.ids; step++) {
-        table.hand = table.hand % table.ids + 1;
-        struct entry *e = &table.entry[table.hand];
-        if (entry_state(e) != 0) continue;
-        uint32_t used = atomic_load_explicit(&e->used, memory_order_relaxed);
-        if (used & ENTRY_TOUCHED) atomic_store_explicit(&e->used, used & ~(uint32_t)ENTRY_TOUCHED, memory_order_relaxed);
+    for (uint64_t seen = 0; seen < 2 * table.entries;) {
+        table.hand = next_id(table.hand);
+        struct entry *e = slab_entry(table.hand);
+        uint64_t w = entry_word(e);
+        if (w & ENTRY_DEAD) continue;
+        seen++;
+        if (entry_references(w) > 0) continue;
+        if (w & ENTRY_TOUCHED) entry_untouch(e);
         else if (retire(table.hand)) {
             counter_add(&counters->intern.evictions, 1);
             return true;
@@ -230,18 +267,22 @@ static bool evict_one(void) {
     return false;
 }
 
-static bool too_old(const struct entry *e, uint64_t now) {
-    const uint32_t half = UINT32_MAX / 2;
-    uint32_t age = time_of(now) - (atomic_load_explicit(&e->used, memory_order_relaxed) & ~(uint32_t)ENTRY_TOUCHED);
-    return age <= half && (uint64_t)(age >> 1) << TIME_SHIFT > option_number(intern_max_age); /* beyond half: used just now */
+static inline unsigned time_of(uint64_t now) { return (unsigned)(now / table.time_unit % ENTRY_TIMES); }
+
+static bool too_old(uint64_t word, uint64_t now) {
+    unsigned age = (time_of(now) + ENTRY_TIMES - entry_time(word)) % ENTRY_TIMES;
+    return age <= ENTRY_TIMES / 2 && age * table.time_unit > option_number(intern_max_age); /* beyond half: used just now */
 }
 
 static void cleanup(uint64_t now) {
     uint64_t interval = option_number(intern_cleanup_interval);
     atomic_store_explicit(&table.next_cleanup, now + interval < now ? UINT64_MAX : now + interval, memory_order_relaxed);
-    for (uint32_t id = 1; id <= table.ids; id++)
-        if (entry_state(&table.entry[id]) == 0 && too_old(&table.entry[id], now) && retire(id))
-            counter_add(&counters->intern.expired, 1);
+    for (uint32_t page = 1; page < slab_store.pages_top; page++)
+        for (unsigned slot = 0; slot < slab_store.page[page].slots; slot++) {
+            uint64_t w = entry_word(slab_slot(page, slot));
+            if (!(w & ENTRY_DEAD) && entry_references(w) == 0 && too_old(w, now) && retire(page * SLAB_SLOTS + slot))
+                counter_add(&counters->intern.expired, 1);
+        }
     publish();
 }
 
@@ -258,78 +299,65 @@ void intern_expire(uint64_t now) { cleanup_if_due(now); }
 
 /* --- adding; under the lock */
 
-/* A dead entry in no list; 0: the table is full of referenced ones. */
-static uint32_t take_entry(void) {
-    if (!table.free && table.ids < table.most) {
-        atomic_store_explicit(&table.entry[++table.ids].state, ENTRY_DEAD, memory_order_relaxed);
-        return table.ids;
-    }
-    if (!table.free && !evict_one()) return 0;
-    uint32_t id = table.free;
-    table.free = atomic_load_explicit(&table.entry[id].next, memory_order_relaxed);
-    return id;
+/* The first few tags that come get a number, which no two tags share. */
+static unsigned number_for(uint32_t tag) {
+    unsigned number = tag_number(tag);
+    if (number < ENTRY_TAGS || table.tags == ENTRY_TAGS) return number;
+    atomic_store_explicit(&table.tag[table.tags], tag, memory_order_relaxed);
+    return table.tags++;
 }
 
-static uint32_t take_block(uint32_t id, const struct intern_content *c) {
+static uint32_t take_block(const struct intern_content *c, uint64_t *fields) {
     for (int attempt = 0;; attempt++) {
-        uint32_t where = slab_put(id, c->bytes, c->length);
-        if (where == SLAB_REFUSED) return SLAB_NO_ROOM;
-        if (where != SLAB_NO_ROOM || attempt == ROOM_ATTEMPTS || !evict_one()) return where;
+        uint32_t id = slab_put(c->bytes, c->length, c->tag, number_for(c->tag), fields);
+        if (id == SLAB_REFUSED) return SLAB_NO_ROOM;
+        if (id != SLAB_NO_ROOM || attempt == ROOM_ATTEMPTS || !evict_one()) return id;
     }
 }
 
-static uint32_t add(const struct intern_content *c) {
-    uint32_t id = take_entry();
-    if (!id) return 0;
-    struct entry *e = &table.entry[id];
-    uint32_t where = take_block(id, c);
-    if (where == SLAB_NO_ROOM) {
-        put_free(id);
-        return 0;
-    }
-    e->length = (uint32_t)c->length, e->tag = c->tag;
-    atomic_store_explicit(&e->where, where, memory_order_relaxed);
-    atomic_store_explicit(&e->hash, c->hash, memory_order_relaxed);
-    atomic_store_explicit(&e->used, 0, memory_order_relaxed);
-    _Atomic uint32_t *bucket = bucket_of(c->hash);
-    atomic_store_explicit(&e->next, atomic_load_explicit(bucket, memory_order_relaxed), memory_order_relaxed);
-    entry_come_alive(e);
-    atomic_store_explicit(bucket, id, memory_order_release);
+static const char *add(const struct wanted *x) {
+    const struct intern_content *c = x->content;
+    if (table.entries == table.most && !evict_one()) return NULL;
+    uint64_t fields;
+    uint32_t id = take_block(c, &fields);
+    if (id == SLAB_NO_ROOM) return NULL;
+    entry_come_alive(slab_entry(id), fields);
+    index_add(x->hash, id);
     table.entries++, table.bytes += c->length;
     counter_add(&counters->intern.bytes_added, c->length);
-    return id;
+    return slab_at(id, fields);
 }
 
-static COLD uint32_t find_or_add(const struct intern_content *c, bool *found) {
+static COLD const char *find_or_add(const struct wanted *x, bool *found) {
     if (heap_thread.state != THREAD_LIVE) count_ready();
     enter();
-    uint32_t id = find(c, ANY_STEPS);
-    *found = id != 0;
-    if (!id && c->length <= SLAB_LENGTH_MOST) id = add(c);
-    if (!id) counter_add(&counters->intern.refused, 1);
+    struct wanted again = *x;
+    again.kind = entry_kind(entry_length(x->kind), tag_number(x->content->tag)); /* it may have a number since */
+    const char *at = find(&again, intern_index.lines);
+    *found = at != NULL;
+    if (!at && x->content->length <= SLAB_LENGTH_MOST) at = add(x);
+    if (!at) counter_add(&counters->intern.refused, 1);
     publish();
     leave();
-    return id;
+    return at;
 }
 
 /* --- the table's functions */
 
-static inline const char *address_of(uint32_t id) { return slab_at(atomic_load_explicit(&table.entry[id].where, memory_order_relaxed)); }
-
-static COLD const void *intern_new(const struct intern_content *c) {
+static COLD const void *intern_new(const struct wanted *x) {
     bool found;
-    uint32_t id = find_or_add(c, &found);
-    count(found, id ? c->length : 0);
-    return id ? address_of(id) : NULL;
+    const char *at = find_or_add(x, &found);
+    count(found, at ? x->content->length : 0);
+    return at;
 }
 
-/* A hit: a hash, two or three cache lines read, the bytes compared, one atomic addition. NULL: not found here. */
-static inline const void *hit(const struct intern_content *c) {
-    uint32_t id = find(c, STEPS);
-    if (unlikely(!id)) return NULL;
-    touch(&table.entry[id]);
+/* A hit: a hash, four cache lines read, the bytes compared, one atomic addition. */
+static inline const void *look_up(const struct intern_content *c) {
+    struct wanted x = wanted(c);
+    const char *at = find(&x, STEPS);
+    if (unlikely(!at)) return intern_new(&x);
     count(true, c->length);
-    return address_of(id);
+    return at;
 }
 
 static inline bool time_to_look(void) { return heap_thread.state != THREAD_LIVE || counter_get(&heap_thread.slot->intern_lookups) % CLOCK_EVERY == 0; }
@@ -338,36 +366,23 @@ const void *intern(const void *bytes, size_t length, uint32_t tag) {
     if (unlikely(!bytes && length > 0)) return NULL;
     if (unlikely(!bytes)) bytes = "";
     if (unlikely(time_to_look())) cleanup_if_due(clock_coarse_ns());
-    struct intern_content c = { bytes, length, tag, (uint32_t)XXH3_64bits(bytes, length) ^ tag * 0x9E3779B1u };
-    const void *interned = hit(&c);
-    return likely(interned) ? interned : intern_new(&c);
+    return look_up(&(struct intern_content){ bytes, length, tag });
 }
 
 const void *intern_content(const struct intern_content *c, uint64_t now) {
     cleanup_if_due(now);
-    const void *interned = hit(c);
-    return interned ? interned : intern_new(c);
+    return look_up(c);
 }
 
-/* The entry whose bytes are at this address, NULL: none's. */
-static struct entry *entry_at(const void *interned) {
-    uint32_t id = slab_owner(interned);
-    if (id == 0 || id > table.most) return NULL;
-    struct entry *e = &table.entry[id];
-    return slab_at(atomic_load_explicit(&e->where, memory_order_relaxed)) == interned ? e : NULL;
-}
-
-/* The release of the last reference settles from when the entry's age counts: before it, because after it the entry may be
+/* The last release of an entry settles from when its age counts: in the same word, because a moment later the entry may be
  * somebody else's. */
 static inline bool give_back(const void *interned, uint64_t (*time)(uint64_t), uint64_t argument) {
-    struct entry *e = entry_at(interned);
-    if (!e) return false;
-    uint64_t state = entry_state(e);
-    do {
-        if (state == 0 || state & ENTRY_DEAD) return false;
-        if (state == 1) atomic_store_explicit(&e->used, time_of(time(argument)) | ENTRY_TOUCHED, memory_order_relaxed);
-    } while (!atomic_compare_exchange_weak_explicit(&e->state, &state, state - 1, memory_order_release, memory_order_relaxed));
-    if (state == 1 && !atomic_load_explicit(&table.released, memory_order_relaxed)) atomic_store_explicit(&table.released, true, memory_order_relaxed);
+    uint32_t id = slab_id_at(interned);
+    if (!id) return false;
+    struct entry *e = slab_entry(id);
+    uint64_t references = entry_references(entry_word(e));
+    if (!entry_release(e, references == 1 ? time_of(time(argument)) : 0)) return false;
+    if (references == 1 && !atomic_load_explicit(&table.released, memory_order_relaxed)) atomic_store_explicit(&table.released, true, memory_order_relaxed);
     return true;
 }
 
@@ -377,28 +392,37 @@ bool intern_release_at(const void *interned, uint64_t now) { return give_back(in
 bool intern_release(const void *interned) { return give_back(interned, asked, 0); }
 
 bool intern_length(const void *interned, size_t *length) {
-    struct entry *e = entry_at(interned);
-    if (!e || atomic_load_explicit(&e->state, memory_order_acquire) & ENTRY_DEAD) return false;
-    *length = e->length;
+    uint32_t id = slab_id_at(interned);
+    if (!id) return false;
+    uint64_t w = atomic_load_explicit(&slab_entry(id)->word, memory_order_acquire);
+    if (w & ENTRY_DEAD) return false;
+    *length = slab_length(interned, w);
     return true;
 }
 
-static bool entry_is_valid(uint32_t id, const _Atomic uint32_t *bucket) {
-    struct entry *e = &table.entry[id];
-    return id <= table.ids && !(atomic_load(&e->state) & ENTRY_DEAD) && bucket_of(atomic_load(&e->hash)) == bucket && slab_owner(slab_at(atomic_load(&e->where))) == id;
+/* Every word of the index: does it lead to an entry that is alive and belongs here? */
+static bool index_is_valid(uint64_t *linked, uint64_t *bytes) {
+    const uint32_t mask = ((uint32_t)1 << intern_index.id_bits) - 1;
+    for (uint32_t n = 0; n < intern_index.lines; n++)
+        for (unsigned i = 0; i < INDEX_WORDS; i++) {
+            uint32_t id = atomic_load(&intern_index.line[n].word[i]) & mask;
+            if (!id) continue;
+            uint64_t w = entry_word(slab_entry(id));
+            if (w & ENTRY_DEAD || slab_id_at(slab_at(id, w)) != id) return false;
+            ++*linked, *bytes += slab_length(slab_at(id, w), w);
+        }
+    return true;
 }
 
 bool intern_is_valid(void) {
-    uint64_t linked = 0, bytes = 0, free = 0;
-    bool valid = true;
+    uint64_t linked = 0, bytes = 0, live = 0;
     enter();
-    for (uint32_t b = 0; b <= table.mask; b++)
-        for (uint32_t id = atomic_load(&table.bucket[b]); id && valid; id = atomic_load(&table.entry[id].next)) {
-            valid = entry_is_valid(id, &table.bucket[b]) && linked++ < table.ids;
-            bytes += table.entry[id].length;
-        }
-    for (uint32_t id = table.free; id && valid; id = atomic_load(&table.entry[id].next)) valid = free++ < table.ids && atomic_load(&table.entry[id].state) & ENTRY_DEAD;
-    valid = valid && linked == table.entries && bytes == table.bytes && linked + free == table.ids && table.entries <= table.most;
+    bool valid = index_is_valid(&linked, &bytes);
+    for (uint32_t page = 1; page < slab_store.pages_top && valid; page++) {
+        valid = slab_page_is_valid(page);
+        if (slab_store.page[page].pages && slab_store.page[page].pages != UINT16_MAX) live += slab_store.page[page].live;
+    }
+    valid = valid && linked == table.entries && live == linked && bytes == table.bytes && table.entries <= table.most;
     leave();
     return valid;
 }

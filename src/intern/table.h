@@ -1,7 +1,8 @@
 /* table.h: equal contents, held once.
  *
  * A *content* is bytes with a tag; two are equal when both are. The *table* holds each content once: an *entry* is what is
- * known of it (hash, references, last use), a block of the store (intern/slab.h) its bytes. A *reference* is one answer
+ * known of it (references, last use, where its bytes are; intern/entry.h), a block of the store (intern/slab.h) its bytes, the index
+ * (intern/index.h) leads from a hash to entries. A *reference* is one answer
  * that was not given back. An entry without references stays, to be found again, until it is *evicted* (the table is full;
  * the entry has not been used since the hand last passed it) or *expired* (its last reference was given back INTERN_MAX_AGE ago). An entry
  * with references goes nowhere, whatever its age: when all are referenced and the table is full, new contents are refused.
@@ -19,7 +20,6 @@ struct intern_content {
     const void *bytes;
     size_t length;
     uint32_t tag;
-    uint32_t hash; /* equal contents have equal ones, nothing more is relied on */
 };
 
 /* Is there a table? Set once, by intern_start. */
@@ -39,9 +39,10 @@ void intern_expire(uint64_t now);
 /* The length of an interned content. */
 bool intern_length(const void *interned, size_t *length);
 
-/* The same with the hash and the time (nanoseconds of CLOCK_MONOTONIC) given: for tests. */
+/* The same with the time (nanoseconds of CLOCK_MONOTONIC) given, and which bits of hashes count: for tests. */
 const void *intern_content(const struct intern_content *content, uint64_t now);
 bool intern_release_at(const void *interned, uint64_t now);
+extern uint64_t intern_hash_bits;
 /* Do chains, entries, blocks and counts agree? Takes the lock. */
 bool intern_is_valid(void);
 #endif

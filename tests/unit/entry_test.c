@@ -4,41 +4,77 @@
 #include <stdlib.h>
 
 static struct entry e;
+static const uint64_t fields = (uint64_t)200 << ENTRY_LENGTH_AT | (uint64_t)4000 << ENTRY_OFFSET_AT | (uint64_t)5 << ENTRY_TAG_AT;
+static void set(uint64_t word) { atomic_store(&e.word, word); }
 
 START_TEST(the_dead_cannot_be_held) {
-    atomic_store(&e.state, ENTRY_DEAD);
-    ck_assert(!entry_hold(&e));
-    ck_assert_uint_eq(entry_state(&e), ENTRY_DEAD);
+    set(ENTRY_DEAD);
+    ck_assert(entry_hold(&e) & ENTRY_DEAD);
+    ck_assert(entry_word(&e) == ENTRY_DEAD);
+    ck_assert(!entry_release(&e, 1));
 }
 END_TEST
 
 START_TEST(what_is_referenced_does_not_die) {
-    atomic_store(&e.state, 1);
+    set(fields + 1);
     ck_assert(!entry_die(&e));
-    ck_assert_uint_eq(entry_state(&e), 1);
-    entry_drop(&e);
+    ck_assert(entry_word(&e) == fields + 1);
+    ck_assert(entry_release(&e, 77));
+    ck_assert_uint_eq(entry_time(entry_word(&e)), 77);
     ck_assert(entry_die(&e));
-    ck_assert_uint_eq(entry_state(&e), ENTRY_DEAD);
+    ck_assert(entry_word(&e) == ENTRY_DEAD);
     ck_assert(!entry_die(&e));
 }
 END_TEST
 
 START_TEST(a_reader_that_only_looks_keeps_alive) {
-    atomic_store(&e.state, 0);
-    ck_assert(entry_hold(&e));
-    ck_assert(!entry_die(&e));
-    entry_drop(&e);
+    set(fields);
+    uint64_t w = entry_hold(&e);
+    ck_assert(!(w & ENTRY_DEAD) && !entry_die(&e));
+    entry_drop(&e, w);
     ck_assert(entry_die(&e));
 }
 END_TEST
 
 START_TEST(coming_alive_keeps_the_additions_of_readers_under_way) {
-    atomic_store(&e.state, ENTRY_DEAD);
-    atomic_fetch_add(&e.state, 1); /* the first half of entry_hold in another thread */
-    entry_come_alive(&e);
-    ck_assert_uint_eq(entry_state(&e), 2);
-    atomic_fetch_sub(&e.state, 1); /* its second half */
-    ck_assert_uint_eq(entry_state(&e), 1);
+    set(ENTRY_DEAD);
+    atomic_fetch_add(&e.word, 1); /* the first half of entry_hold in another thread */
+    entry_come_alive(&e, fields);
+    ck_assert(entry_word(&e) == fields + 2);
+    atomic_fetch_sub(&e.word, 1); /* its second half */
+    ck_assert(entry_word(&e) == fields + 1);
+    ck_assert(!entry_die(&e));
+}
+END_TEST
+
+START_TEST(fields_stay_what_they_are) {
+    set(ENTRY_DEAD);
+    entry_come_alive(&e, fields);
+    for (unsigned i = 0; i < 1000; i++) {
+        uint64_t w = entry_hold(&e);
+        ck_assert(entry_length(w) == 200 && entry_offset(w) == 4000 && entry_tag(w) == 5);
+        entry_touch(&e, w);
+        ck_assert(entry_release(&e, i * 1000));
+        entry_untouch(&e);
+    }
+    ck_assert(entry_references(entry_word(&e)) == 1);
+    ck_assert(entry_release(&e, ENTRY_TIMES + 5)); /* times go around */
+    ck_assert_uint_eq(entry_time(entry_word(&e)), 5);
+    ck_assert(entry_word(&e) & ENTRY_TOUCHED);
+    ck_assert(!entry_release(&e, 6));
+}
+END_TEST
+
+START_TEST(too_many_references_to_count_keep_for_ever) {
+    set(fields + ENTRY_KEPT - 1);
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t w = entry_hold(&e);
+        ck_assert(!(w & ENTRY_DEAD));
+        if (i % 2) entry_drop(&e, w);
+    }
+    ck_assert(entry_word(&e) == fields + ENTRY_KEPT);
+    for (unsigned i = 0; i < 200; i++) ck_assert(entry_release(&e, 1));
+    ck_assert(entry_word(&e) == fields + ENTRY_KEPT);
     ck_assert(!entry_die(&e));
 }
 END_TEST
@@ -49,6 +85,8 @@ int main(void) {
     tcase_add_test(all, the_dead_cannot_be_held);
     tcase_add_test(all, what_is_referenced_does_not_die);
     tcase_add_test(all, a_reader_that_only_looks_keeps_alive);
+    tcase_add_test(all, fields_stay_what_they_are);
+    tcase_add_test(all, too_many_references_to_count_keep_for_ever);
     tcase_add_test(all, coming_alive_keeps_the_additions_of_readers_under_way);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);

@@ -15,6 +15,7 @@
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
 #include "heap/typed.h"
+#include "intern/observe.h"
 #include "next.h"
 #include <errno.h>
 
@@ -39,6 +40,7 @@ static inline void *hook_counted(void *p, size_t size) {
     if (likely(heap_thread_may_wait(&heap_thread, size))) return p;
     if (size >= HEAP_LARGE) kept_any_large = true;
     heap_publish();
+    if (unlikely(observe_on)) p = observe_allocated(p, size);
     if (unlikely(size >= HEAP_VERY_LARGE && heap_on_very_large)) heap_on_very_large();
     return p;
 }

@@ -103,6 +103,7 @@ static __attribute__((noinline)) void free_slowly(void *p) {
     int saved = errno;
     if (type == COPPICE_UNTYPED) {
         if (!heap_owns_fast(p)) heap_thread.gives--;
+        if (unlikely(observe_on)) observe_freed(p);
         bool serve = hook_turn() == SERVE;
         je_free(p);
         if (serve) heap_publish();
@@ -115,6 +116,7 @@ static __attribute__((noinline)) void free_slowly(void *p) {
 
 /* Large blocks begin on a page (cache_oblivious is off); so does the first block of each slab of small ones. */
 static __attribute__((noinline)) void free_page(void *p) {
+    if (unlikely(observe_on)) observe_freed(p);
     if (!kept_give(p)) je_free(p);
     heap_publish_large();
 }
@@ -172,6 +174,7 @@ static __attribute__((noinline)) void *realloc_slowly(void *p, size_t size) {
 void *own_realloc(void *p, size_t size) {
     struct heap_thread *t = &heap_thread;
     if (unlikely(size == 0 || !heap_owns_fast(p))) return realloc_odd(p, size, __builtin_return_address(0));
+    if (unlikely(observe_on)) observe_freed(p);
     t->takes--, t->gives--;
     if (unlikely((t->takes | t->gives) < 0 || size >= HEAP_LARGE)) return realloc_slowly(p, size);
     void *got = je_realloc(p, size);

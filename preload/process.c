@@ -12,6 +12,7 @@
 #include "heap/heap.h"
 #include "heap/thread.h"
 #include "heap/typed.h"
+#include "intern/observe.h"
 #include "intern/share.h"
 #include "next.h"
 #include "sites/site.h"
@@ -165,6 +166,12 @@ EXPORT void _Exit(int status) { _exit(status); }
 
 /* --- the object itself */
 
+/* About once a second in a process that has the service thread. */
+static uint64_t chore(void) {
+    observe_look();
+    return cleaner_turn();
+}
+
 __attribute__((constructor)) static void begin(void) {
     constructing = true;
     if (coppice_start() != MODE_ON) return;
@@ -178,10 +185,11 @@ __attribute__((constructor)) static void begin(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     at_quick_exit(farewell);
     signals_start();
-    service_chore(cleaner_turn);
+    service_chore(chore);
     if (option_number(intern) == INTERN_PAGES) heap_on_very_large = share_start;
     dump_before(heap_budget_show);
     control_start();
+    if (option_number(intern) == INTERN_OBSERVE) observe_start(), heap_on_very_large = service_start;
     if (dump_triggers()->interval_ns) service_start();
 }
 

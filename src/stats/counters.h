@@ -308,6 +308,21 @@ struct site_counters {
 #undef X
 };
 
+/* OBSERVED_COUNTERS(name, unit, help): a group of blocks of one size, of the last look (src/intern/observe.h); one thread writes */
+#define OBSERVED_COUNTERS(X) \
+    X(size, "bytes", "what blocks of the group hold at most") \
+    X(contents, "contents", "looked at: small blocks, pages of large ones") \
+    X(bytes, "bytes", "looked at") \
+    X(duplicate_bytes, "bytes", "of them in contents that another one of the group has too") \
+    X(live_bytes, "bytes", "that these samples stand for") \
+    X(could_save_bytes, "bytes", "of them duplicates")
+enum { COUNTER_OBSERVED = 64 };
+struct observed_counters {
+#define X(name, unit, help) counter name;
+    OBSERVED_COUNTERS(X)
+#undef X
+};
+
 struct counters {
     uint64_t magic;
     uint64_t size;        /* sizeof (struct counters): readers refuse another layout */
@@ -323,6 +338,8 @@ struct counters {
     struct host_counters host;
     struct intern_counters intern;
     struct pressure_counters pressure;
+    counter observe_looks, observe_cpu_ns; /* times that samples were looked at, and what it cost */
+    struct observed_counters observed[COUNTER_OBSERVED]; /* contents 0: nothing is said */
     struct thread_counters late; /* shared, atomic adds: threads without a slot, frees that arrive after a thread's end */
     struct device_counters device[COUNTER_DEVICES];
     struct call_counters call[COUNTER_CALLS];

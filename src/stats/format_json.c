@@ -199,6 +199,23 @@ static void pressure(struct text *t, const struct pressure_counters *p) {
     text_char(t, '}');
 }
 
+static void observed(struct text *t, const struct counters *c) {
+    if (counter_get(&c->observe_looks) == 0) return;
+    key(t, "observed"), text_char(t, '{');
+    number(t, "looks", counter_get(&c->observe_looks)), number(t, "cpu_ns", counter_get(&c->observe_cpu_ns));
+    key(t, "groups"), text_char(t, '[');
+    for (const struct observed_counters *n = c->observed; n < c->observed + COUNTER_OBSERVED; n++) {
+        if (counter_get(&n->contents) == 0) continue;
+        text_add(t, t->bytes[t->length - 1] == '[' ? "{" : ",{");
+#define X(name, unit, help) number(t, #name, counter_get(&n->name));
+        OBSERVED_COUNTERS(X)
+#undef X
+        ratio(t, "duplicate_share", counter_get(&n->duplicate_bytes), counter_get(&n->bytes));
+        text_char(t, '}');
+    }
+    text_add(t, "]}");
+}
+
 void format_json(const struct view *v, struct text *t) {
     text_char(t, '{');
     key(t, "version"), text_char(t, '"'), text_version(t, v->c->version), text_char(t, '"');
@@ -215,6 +232,7 @@ void format_json(const struct view *v, struct text *t) {
     host(t, v);
     struct intern_totals interned = intern_totals(v->c);
     intern(t, &interned);
+    observed(t, v->c);
     dtesn(t, v->c);
     const struct control *asked = &v->c->control;
     if (counter_get(&asked->served) + counter_get(&asked->expired) > 0) {

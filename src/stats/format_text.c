@@ -159,6 +159,19 @@ static void pressure(struct text *t, const struct pressure_counters *p) {
     text_char(t, '\n');
 }
 
+static void observed(struct text *t, const struct counters *c) {
+    if (counter_get(&c->observe_looks) == 0) return;
+    label(t, "duplicates"), text_add(t, " by size, of sampled live blocks; looks "), text_u64(t, counter_get(&c->observe_looks));
+    text_add(t, ", cpu "), text_seconds(t, counter_get(&c->observe_cpu_ns)), text_add(t, " s\n");
+    for (const struct observed_counters *n = c->observed; n < c->observed + COUNTER_OBSERVED; n++) {
+        if (counter_get(&n->contents) == 0) continue;
+        text_add(t, "    up to "), text_size(t, counter_get(&n->size)), text_char(t, ':');
+        size(t, "live", counter_get(&n->live_bytes)), ratio(t, "duplicate", counter_get(&n->duplicate_bytes), counter_get(&n->bytes));
+        size(t, "could save", counter_get(&n->could_save_bytes)), count(t, "looked at", counter_get(&n->contents));
+        text_char(t, '\n');
+    }
+}
+
 static void calls(struct text *t, const struct call_counters *call) {
     bool any = false;
     for (int i = 0; i < COUNTER_CALLS; i++) {
@@ -179,6 +192,7 @@ void format_text(const struct view *v, struct text *t) {
     struct intern_totals interned = intern_totals(v->c);
     intern(t, &interned);
     pages(t, &interned);
+    observed(t, v->c);
     dtesn(t, v->c);
     sites(t, v);
     pressure(t, &v->c->pressure);

@@ -100,6 +100,8 @@ install: $(B)/libcoppice.so $(B)/coppice $(B)/coppice-replay ## install the libr
 	install -D -m 644 python/coppice_trace.py "$(DESTDIR)$(PREFIX)/share/coppice/coppice_trace.py"
 	install -D -m 644 include/coppice/coppice.h "$(DESTDIR)$(PREFIX)/include/coppice/coppice.h"
 	install -D -m 644 python/coppice.py "$(DESTDIR)$(PREFIX)/share/coppice/coppice.py"
+	install -D -m 644 python/coppice_params.py "$(DESTDIR)$(PREFIX)/share/coppice/coppice_params.py"
+	install -D -m 644 python/autostart/sitecustomize.py "$(DESTDIR)$(PREFIX)/share/coppice/autostart/sitecustomize.py"
 clean: ## remove what was built (downloads stay)
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
 help: ## this list

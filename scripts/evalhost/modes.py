@@ -48,6 +48,7 @@ MODES = [
     Mode("mimalloc", "libmimalloc.so.2", {}),
     Mode("tcmalloc", "libtcmalloc_minimal.so.4", {}),
     Mode("coppice", "coppice", {}),
+    Mode("coppice-pages", "coppice", {"COPPICE_INTERN": "pages"}),
     Mode("coppice-plain-clears", "coppice", {"COPPICE_LAZY_CLEAR": "0"}),
 ]
 

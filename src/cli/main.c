@@ -19,7 +19,7 @@ int complain(int status, const char *format, ...) {
 }
 
 static const char usage[] =
-    "coppice run [--OPTION=VALUE…] -- COMMAND…  run a program with Coppice preloaded\n"
+    "coppice run [--OPTION=VALUE…] [--intern-params] -- COMMAND…  run a program with Coppice preloaded\n"
     "coppice stat PID|FILE [--text|--json]      the statistics of a process, running or killed\n"
     "coppice trim PID [--wait=TIME]             a running process gives back what it has cached\n"
     "coppice set PID NAME=VALUE… [--wait=TIME]  changes options of a running process\n"

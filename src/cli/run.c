@@ -1,4 +1,5 @@
-/* run.c: `coppice run [--OPTION=VALUE…] -- COMMAND…`: the command with the library preloaded and its options set.
+/* run.c: `coppice run [--OPTION=VALUE…] [--intern-params] -- COMMAND…`: the command with the library preloaded and its options set, and
+ * with --intern-params every Python in it interning its sampling parameters (python/coppice_params.py).
  * The process becomes the command (execvp), so its pid, its signals and its exit status are the command's own. */
 #include "base/options.h"
 #include "cli/cli.h"
@@ -37,22 +38,37 @@ static int set_option(const char *word) {
     return setenv(variable, equals + 1, 1) == 0 ? OK : complain(TROUBLE, "run: %s", strerror(errno));
 }
 
-/* --- the library */
+/* --- the library, and what belongs to it */
 
-/* Beside this program (a build), or in ../lib/coppice (an installation). */
-static bool find_library(char *path) {
-    static const char *const names[] = { "libcoppice.so", "../lib/coppice/libcoppice.so" };
+/* A file of ours: the first of two places beside this program (in a build, in an installation) that is there. */
+static bool find_beside(const char *const places[2], char *path) {
     char folder[PATH_MAX], candidate[PATH_MAX + 64];
     ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
     if (n <= 0) return false;
     folder[n] = 0;
     char *slash = strrchr(folder, '/');
     if (slash) *slash = 0;
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
-        snprintf(candidate, sizeof candidate, "%s/%s", folder, names[i]);
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(candidate, sizeof candidate, "%s/%s", folder, places[i]);
         if (realpath(candidate, path) && access(path, R_OK) == 0) return true;
     }
     return false;
+}
+
+static bool find_library(char *path) { return find_beside((const char *const[]){ "libcoppice.so", "../lib/coppice/libcoppice.so" }, path); }
+
+/* Python looks for sitecustomize there first, and for our modules one folder above. */
+static int add_python_path(void) {
+    char start[PATH_MAX], *value = NULL;
+    const char *others = getenv("PYTHONPATH");
+    if (!find_beside((const char *const[]){ "../python/autostart", "../share/coppice/autostart" }, start))
+        return complain(TROUBLE, "run: --intern-params: coppice_params.py is neither in ../python nor in ../share/coppice");
+    int modules = (int)(strrchr(start, '/') - start);
+    if (others && strncmp(others, start, strlen(start)) == 0) return OK;
+    if (asprintf(&value, "%s:%.*s%s%s", start, modules, start, others && *others ? ":" : "", others ? others : "") < 0 || setenv("PYTHONPATH", value, 1) != 0)
+        return complain(TROUBLE, "run: %s", strerror(errno));
+    free(value);
+    return OK;
 }
 
 /* First in LD_PRELOAD; what is there stays, once. */
@@ -89,10 +105,10 @@ int command_run(int count, char **words) {
             i++;
             break;
         }
-        if (words[i][1] != '-') return complain(MISUSE, "run: %s is not expected: coppice run [--OPTION=VALUE…] -- COMMAND…", words[i]);
-        int status = set_option(words[i]);
+        if (words[i][1] != '-') return complain(MISUSE, "run: %s is not expected: coppice run [--OPTION=VALUE…] [--intern-params] -- COMMAND…", words[i]);
+        int status = strcmp(words[i], "--intern-params") == 0 ? add_python_path() : set_option(words[i]);
         if (status) return status;
     }
-    if (i >= count) return complain(MISUSE, "run: which command? coppice run [--OPTION=VALUE…] -- COMMAND…");
+    if (i >= count) return complain(MISUSE, "run: which command? coppice run [--OPTION=VALUE…] [--intern-params] -- COMMAND…");
     return execute(words + i);
 }

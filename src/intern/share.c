@@ -298,7 +298,7 @@ void share_start(void) {
     int saved = errno;
     if (atomic_exchange(&running, true)) return;
     if (share_backend() == SHARE_NOTHING)
-        log_line("COPPICE_INTERN=pages: equal pages cannot be shared here: full userfaultfd is not permitted and the kernel does not merge pages (coppice doctor says what helps)", NULL);
+        log_line("COPPICE_INTERN=pages: equal pages cannot be shared here: full userfaultfd is not permitted and the kernel does not merge pages; docs/SHARING.md says what helps", NULL);
     else if (!service_thread(work, "coppice-share")) atomic_store(&running, false);
     errno = saved;
 }

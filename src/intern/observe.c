@@ -70,7 +70,7 @@ void *observe_allocated(void *p, size_t size) {
     vary_distance();
     bool large = size >= HEAP_LARGE;
     uint32_t every = atomic_load_explicit(&stride, memory_order_relaxed);
-    if (!p || size == 0 || (!large && atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % every != 0)) return p;
+    if (!heap_owns_fast(p) || size == 0 || (!large && atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed) % every != 0)) return p;
     if ((uintptr_t)p % PAGE != 0) {
         if (large) return p;
         void *own = je_memalign(PAGE, size);

@@ -37,7 +37,8 @@ static int ask(const char *command, int pid, struct control_request *request, ui
     if (wrong) return complain(NOTHING, "%s: process %d %s", command, pid, wrong);
     const uint64_t deadline = control_clock_ns() + patience_ns;
     enum ask_sent sent = ask_send(&a, request, deadline);
-    wrong = sent == ASK_SENT ? ask_wait(&a, answer) : sent == ASK_BUSY ? "is still busy with somebody else's request" : "cannot be asked: its counters file is closed to us";
+    wrong = sent == ASK_SENT ? ask_wait(&a, answer) :
+            sent == ASK_BUSY ? "is still busy with somebody else's request" : "cannot be asked: its counters file is closed to us";
     ask_close(&a);
     if (!wrong) return OK;
     if (strcmp(wrong, "does not answer") != 0) return complain(NOTHING, "%s: process %d %s", command, pid, wrong);

@@ -4,9 +4,10 @@
 #define COPPICE_DEVICE_GIVE_BACK_H
 #include <stdint.h>
 
-struct given_back { uint64_t device, pools, pinned; }; /* bytes of cached blocks; of the driver's stream-ordered pools; of host memory */
+/* Bytes of cached blocks; of the driver's stream-ordered pools; of page-locked host memory. */
+struct given_back { uint64_t device, pools, pinned; };
 
-/* What is cached on the device of this UUID (two words; NULL: on every device, and pinned host memory) goes back to the driver. */
+/* What is cached on the device of this UUID (two words) goes back to the driver; NULL: on every device, and what is pinned. */
 struct given_back device_give_back(const uint64_t uuid[2]);
 /* POOL_MAX has changed: contexts follow it at once. */
 void device_limits_changed(void);

@@ -5,7 +5,8 @@
  * what the driver says of its flags and its device address stays true; a portable one too, because it ends with the context
  * that made it. It keeps the NUMA node that its first owner got.
  *
- *     LIVE ──free──► CACHED (pending behind its epoch, then ready) ──reuse──► LIVE        any ──► BUSY ──► back to the driver
+ *     LIVE ──free──► CACHED (pending behind its epoch, then ready) ──reuse──► LIVE
+ *       └──────────────┴──► BUSY ──► back to the driver
  *
  * The fence is the device's (fence.h): kernels and copies that read or write the memory are work, and host functions run
  * in streams. At most PINNED_MAX is cached by the process, and no more than demand is worth. One lock for all of it: these

@@ -50,7 +50,8 @@ static size_t free_now(void) {
 static void trim_pools(CUdevice device) {
     CUmemoryPool standard = NULL;
     if (!driver.cuMemPoolTrimTo) return;
-    if (driver.cuDeviceGetDefaultMemPool && driver.cuDeviceGetDefaultMemPool(&standard, device) == CUDA_SUCCESS) driver.cuMemPoolTrimTo(standard, 0);
+    if (driver.cuDeviceGetDefaultMemPool && driver.cuDeviceGetDefaultMemPool(&standard, device) == CUDA_SUCCESS)
+        driver.cuMemPoolTrimTo(standard, 0);
     lock_take(&pools_lock);
     for (unsigned i = 0; i < POOLS; i++)
         if (pools[i]) driver.cuMemPoolTrimTo(pools[i], 0);

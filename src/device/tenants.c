@@ -47,13 +47,17 @@ struct round {
     struct tenant { struct ask ask; uint64_t pid, ticks; enum stage stage; } tenant[ASKED];
 };
 
+static bool is_on(const struct device_counters *d, const struct device_counters *here) {
+    return counter_get(&d->uuid_high) == counter_get(&here->uuid_high) && counter_get(&d->uuid_low) == counter_get(&here->uuid_low);
+}
+
 /* What the file says is cached on the device, by all contexts of that process. */
 static uint64_t cached_there(const struct ask *a, const struct context *c) {
     uint64_t bytes = 0;
     struct device_counters d;
     for (unsigned i = 0; i < COUNTER_DEVICES; i++) {
         if (!ask_read(a, &d, sizeof d, offsetof(struct counters, device) + i * sizeof d) || counter_get(&d.in_use) == 0) break;
-        if (counter_get(&d.uuid_high) != counter_get(&c->counters->uuid_high) || counter_get(&d.uuid_low) != counter_get(&c->counters->uuid_low)) continue;
+        if (!is_on(&d, c->counters)) continue;
         uint64_t used = counter_get(&d.live_bytes) + counter_get(&d.rounding_bytes), reserved = counter_get(&d.reserved_bytes);
         if (reserved > used) bytes += reserved - used;
     }
@@ -70,8 +74,12 @@ static void consider(const struct folder_file *file, void *with) {
     if (r->count == ASKED || is_own(file) || is_quiet(file->pid, file->ticks)) return;
     struct tenant *t = &r->tenant[r->count];
     if (ask_open(&t->ask, file->folder, file->name)) return;
-    if (t->ask.listens && cached_there(&t->ask, r->c) > 0) t->pid = file->pid, t->ticks = file->ticks, t->stage = TO_ASK, r->count++;
-    else ask_close(&t->ask);
+    if (!t->ask.listens || cached_there(&t->ask, r->c) == 0) {
+        ask_close(&t->ask);
+        return;
+    }
+    t->pid = file->pid, t->ticks = file->ticks, t->stage = TO_ASK;
+    r->count++;
 }
 
 /* Brings the tenant a step further. Returns what it gave back. */

@@ -34,10 +34,12 @@ static const char *check(struct ask *a) {
     _Static_assert(sizeof head == offsetof(struct counters, inherited_bytes), "the head of a counters file");
     uint32_t listens = 0;
     struct stat s;
-    if (fstat(a->fd, &s) != 0 || !S_ISREG(s.st_mode) || s.st_size < (off_t)sizeof(struct counters)) return "is not a counters file";
+    bool whole = fstat(a->fd, &s) == 0 && S_ISREG(s.st_mode) && s.st_size >= (off_t)sizeof(struct counters);
+    if (!whole) return "is not a counters file";
     if (s.st_uid != geteuid() && geteuid() != 0) return "belongs to another user";
     if (!ask_read(a, &head, sizeof head, 0) || head.magic != COUNTERS_MAGIC) return "is not a counters file";
-    if (head.version != COPPICE_VERSION_NUMBER || head.size != sizeof(struct counters)) return "is of another version of Coppice; use that version's program";
+    if (head.version != COPPICE_VERSION_NUMBER || head.size != sizeof(struct counters))
+        return "is of another version of Coppice; use that version's program";
     bool here = head.pid_namespace == process_namespace();
     if (head.end_ns || (here && !process_is_alive(head.pid, head.start_ticks))) return "does not run any more";
     a->pid = here ? head.pid : 0, a->start_ticks = head.start_ticks;
@@ -73,7 +75,8 @@ enum ask_sent ask_try(struct ask *a, struct control_request *request, uint64_t d
     if (flock(a->fd, LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? ASK_BUSY : ASK_FAILED;
     if (!read_word(a, &number, AT(number))) return ASK_FAILED;
     a->number = number + 1;
-    if (!write_at(a, request, sizeof *request, AT(request)) || !write_at(a, &a->number, sizeof a->number, AT(number))) return ASK_FAILED;
+    bool written = write_at(a, request, sizeof *request, AT(request)) && write_at(a, &a->number, sizeof a->number, AT(number));
+    if (!written) return ASK_FAILED;
     ring(a);
     return ASK_SENT;
 }

@@ -30,7 +30,8 @@ bool control_parse_set(const char *text, int *id, union option_value *value, cha
     if (!equals) return refuse(why, text, " wants a value: NAME=VALUE", "");
     if (*id < 0) return refuse(why, text, " is not an option; `coppice options` lists them", "");
     const struct option_row *row = &option_rows[*id];
-    if (!row->live) return refuse(why, row->name, " is settled when the program starts; `coppice options` says which may be set while it runs", "");
+    if (!row->live)
+        return refuse(why, row->name, " is settled when the program starts; `coppice options` says which may be set while it runs", "");
     if (option_parse(row, equals + 1, value)) return true;
     return refuse(why, text, " is not accepted: expected ", option_accepts(row, accepts, sizeof accepts));
 }

@@ -1,3 +1,4 @@
+// env: COPPICE_PRESSURE=1
 // env: SIM_CAPACITY=1G
 // env: SIM_DEVICES=2
 // env: COPPICE_POOL_MAX=1G

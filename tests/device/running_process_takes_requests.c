@@ -1,3 +1,4 @@
+// env: COPPICE_PRESSURE=1
 // backend: block; the byte counts are those of whole blocks
 // env: SIM_CAPACITY=2G
 // env: COPPICE_POOL_MAX=1G

@@ -112,7 +112,7 @@ static void share(struct worker *w, struct held *h) {
     (void)w;
     OK(p_cuStreamSynchronize(h->stream));
     CUresult exported = p_cuIpcGetMemHandle(&l.handle, h->p);
-    if (exported == CUDA_ERROR_INVALID_VALUE && paged) return; /* memory made of pages has no such handle */
+    if (exported == CUDA_ERROR_NOT_SUPPORTED && paged) return; /* memory made of pages has no such handle */
     CHECK(exported == CUDA_SUCCESS, "an export answered %d", (int)exported);
     pthread_mutex_lock(&writing);
     CHECK(write(peer_socket, &l, sizeof l) == sizeof l && read(peer_socket, &answer, 1) == 1, "the second process is gone");

@@ -90,6 +90,8 @@ eval-host: all ## host memory of real servers by allocator, interleaved (hours; 
 	$(Q)scripts/evalhost/run
 mutants: all unit ## plant mistakes in the pool and see the tests find each
 	$(Q)tests/mutants/run
+ablation: all ## what membranes are worth: without them, flat, and with 4, 8 and 12 levels
+	$(Q)tests/bench/ablation.py
 docs/OPTIONS.md: $(B)/coppice
 	$(Q)$(B)/coppice options --markdown > $@
 PREFIX ?= /usr/local
@@ -106,5 +108,5 @@ clean: ## remove what was built (downloads stay)
 	$(Q)find $(B) -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} + 2>/dev/null || true
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
-.PHONY: eval-host soak debug clients mutants all sim unit run test bench install clean help
+.PHONY: ablation eval-host soak debug clients mutants all sim unit run test bench install clean help
 -include $(shell find $(B)/obj $(B)/tests -name '*.d' 2>/dev/null)

@@ -50,12 +50,16 @@ extern struct context *_Atomic contexts[CONTEXTS];
 unsigned context_count(void); /* live ones */
 static inline bool context_has_work(const struct context *c) { return !(atomic_load(&c->gate) & (GATE_CLOSED | GATE_POISONED)); }
 
+union kind_word { struct kind kind; uint32_t word; };
 struct thread_device {
     struct context *current; /* NULL: not known, ask the driver */
     uint32_t shard;          /* 1 + the thread's shard; 0: none yet */
     bool tried;              /* the runtime hook has tried the pool for the allocation that now reaches the driver hook */
     bool asked;              /* it has found the kind, too */
-    struct kind kind;        /* of the allocation that this thread is about to make */
+    union {
+        struct kind kind;    /* of the allocation that this thread is about to make */
+        uint32_t kind_word;
+    };
 };
 extern _Thread_local struct thread_device thread_device;
 

@@ -4,6 +4,7 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define COLD __attribute__((noinline, cold))
+#define HOT static inline __attribute__((always_inline)) /* a piece of a fast path: its callers are slow paths but one */
 #define EXPORT __attribute__((visibility("default")))
 /* Invariants: checked in debug builds (make debug), free in others. A broken one is reported and stops the test. */
 #ifdef COPPICE_DEBUG

@@ -17,9 +17,9 @@
  * is the same. With KEY_ANY the request takes whatever fits. */
 enum { KEY_KNOWN = 1 << 15, KEY_ANY = 1 << 14 };
 static inline uint32_t budget_key_of(const struct context *c, struct kind k) {
-    return (k.type | (uint32_t)k.kv << 8 | (uint32_t)k.site << 16 | KEY_KNOWN) & c->key_mask;
+    return (((union kind_word){ .kind = k }).word | KEY_KNOWN) & c->key_mask;
 }
-static inline uint32_t budget_key(const struct context *c) { return budget_key_of(c, thread_device.kind); }
+static inline uint32_t budget_key(const struct context *c) { return (thread_device.kind_word | KEY_KNOWN) & c->key_mask; }
 static inline enum coppice_type budget_type(uint32_t key) { return (enum coppice_type)(key & 0xff); }
 
 /* May a block that fits serve the request? Where it served the same kind before, one word of it says so, and it stays

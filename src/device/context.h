@@ -42,6 +42,7 @@ struct context {
     struct membranes *tree;      /* of its device; NULL: there are none (budget.h) */
     struct device_cells *cells;
     uint32_t key_mask;           /* 0: nobody is told from anybody */
+    _Atomic uint8_t loose[BINS]; /* loose fits of each size (fit.h), modulo 256 */
     struct shard shard[SHARDS];
 };
 

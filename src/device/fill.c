@@ -1,6 +1,7 @@
 /* fill.c: fills in a stream of our own; see fill.h. */
 #include "device/fill.h"
 #include "base/lock.h"
+#include "device/stream.h"
 #include "device/capture.h"
 
 static struct lock fill_lock = LOCK_INIT(RANK_CONTEXT);
@@ -17,7 +18,10 @@ static CUstream stream_of(struct context *c) {
 
 static CUresult fill_in(CUstream stream, uint64_t address, unsigned char value, uint64_t size) {
     CUresult answer = driver.cuMemsetD8Async(address, value, size, stream);
-    return answer == CUDA_SUCCESS ? driver.cuStreamSynchronize(stream) : answer;
+    if (answer != CUDA_SUCCESS) return answer;
+    answer = driver.cuStreamSynchronize(stream);
+    if (answer != CUDA_SUCCESS) stream_worked(stream); /* it may be under way: as the program's own work, for the next epoch */
+    return answer;
 }
 
 bool fill_bytes(struct context *c, uint64_t address, unsigned char value, uint64_t size) {

@@ -5,7 +5,8 @@
  * one block back to take another from the driver. So
  * - a request may *take loosely* a block that is too large when memory that is not needed now is what gets wasted: what
  *   is reserved is at what demand is worth and not half of that is in use; or within the *allowance*, a twentieth
- *   of what demand is worth for all live blocks together; a small request may also when nothing is scarce.
+ *   of what demand is worth for all live blocks together; a small request may also when nothing is scarce, but
+ *   now and then gets a block of its own, since a size that comes again and again should hit.
  * - a new block is *rounded up* by at most an eighth when cached blocks that are a little too small show that sizes vary, so
  *   that the next size finds it. Within the same allowance.
  * What is wasted is counted as rounding. The figures are the best of a search over the workloads of tests/bench. */

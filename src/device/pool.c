@@ -45,31 +45,32 @@ static COLD void give_apart(struct context *c, const struct block *b) {
     if (sites_learn()) site_observe(b->kind, b->asked, clock_ns() - b->born);
     if (b->kind.kv) device_kv_changed(c->counters, -(int64_t)b->asked, clock_ns());
 }
-static inline bool stands_apart(const struct block *b) { return b->kind.site | b->kind.kv; }
+static inline bool stands_apart(struct kind kind) { return kind.site | kind.kv; }
 
 /* A block begins its life, live, and ends it; in between it belongs to a membrane. */
 static struct block *begin_block(struct context *c, uint64_t address, uint64_t size, uint64_t asked) {
     struct block *b = block_new(c, address, size, asked);
     if (!b) return NULL;
     b->kind = thread_device.kind;
-    if (stands_apart(b)) take_apart(c, b);
+    if (stands_apart(b->kind)) take_apart(c, b);
     budget_born(b, true);
     return b;
 }
 static void end_block(struct block *b) {
     bool live = atomic_load_explicit(&b->state, memory_order_relaxed) != BLOCK_CACHED;
-    if (live && stands_apart(b)) give_apart(b->context, b);
+    if (live && stands_apart(b->kind)) give_apart(b->context, b);
     budget_ended(b, live);
     block_recycle(b);
 }
 
 /* The block leaves the cache and is the program's; under the shard's lock. */
-static inline uint64_t hand_out(struct context *c, struct shard *s, struct block *b, uint64_t asked, uint32_t key) {
+HOT uint64_t hand_out(struct context *c, struct shard *s, struct block *b, uint64_t asked, uint32_t key) {
     struct device_shard_counters *n = s->counts;
     invariant(b->context == c && b->size >= asked && !b->tainted && fence_has_passed(b->epoch));
-    b->asked = asked, b->kind = thread_device.kind;
+    const struct kind kind = thread_device.kind;
+    b->asked = asked, b->kind = kind;
     atomic_store_explicit(&b->state, BLOCK_LIVE, memory_order_release);
-    if (unlikely(stands_apart(b))) take_apart(c, b);
+    if (unlikely(stands_apart(kind))) take_apart(c, b);
     counter_bump(&n->allocs, 1), counter_bump(&n->hits, 1);
     if (unlikely(b->size != asked)) counter_add(&c->counters->rounding_bytes, b->size - asked);
     budget_took(s, b, key);
@@ -78,10 +79,10 @@ static inline uint64_t hand_out(struct context *c, struct shard *s, struct block
 }
 
 /* Ready memory of one shard, of the request's own type or (`lent`) another's: the hit itself. */
-static inline uint64_t take_ready(struct context *c, struct shard *s, uint64_t size, uint32_t key, bool lent) {
+HOT uint64_t take_ready(struct context *c, struct shard *s, uint64_t size, uint32_t key, bool lent) {
     enum coppice_type type = (enum coppice_type)thread_device.kind.type;
     lock_take(&s->lock);
-    shard_settle(s);
+    if (s->pending_first) shard_settle(s);
     struct block *b = unlikely(lent) ? shard_lend(s, size, type) : shard_take(s, size, type, key);
     uint64_t address = b ? hand_out(c, s, b, size, key & ~(uint32_t)KEY_ANY) : 0;
     lock_release(&s->lock);
@@ -365,7 +366,7 @@ static inline enum pool_verdict keep(struct block *b) {
     counter_bump(&s->counts->frees, 1);
     bool now = counter_get(&s->counts->frees) % CLOSE_AFTER == 0;
     if (unlikely(slack)) counter_add(&d->rounding_bytes, -slack);
-    if (unlikely(stands_apart(b))) give_apart(c, b);
+    if (unlikely(stands_apart(b->kind))) give_apart(c, b);
     atomic_fetch_sub_explicit(&d->live_bytes, asked, memory_order_relaxed);
     lock_release(&s->lock);
     uint64_t cached = counter_get(&d->reserved_bytes) - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);

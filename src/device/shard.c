@@ -12,7 +12,7 @@ void shard_init(struct shard *s) {
 
 static inline struct block_ages *ages_of(struct shard *s, const struct block *b) { return &s->age[b->kind.type]; }
 
-static void age_link(struct shard *s, struct block *b) {
+HOT void age_link(struct shard *s, struct block *b) {
     struct block_ages *age = ages_of(s, b);
     b->older = age->newest, b->newer = NULL;
     if (age->newest) age->newest->newer = b;
@@ -21,7 +21,7 @@ static void age_link(struct shard *s, struct block *b) {
     age->cached += b->size;
 }
 
-static void age_unlink(struct shard *s, struct block *b) {
+HOT void age_unlink(struct shard *s, struct block *b) {
     struct block_ages *age = ages_of(s, b);
     if (b->older) b->older->newer = b->newer;
     else age->oldest = b->newer;
@@ -32,7 +32,7 @@ static void age_unlink(struct shard *s, struct block *b) {
 
 static inline struct block **bin_of(struct shard *s, const struct block *b) { return &s->bin[b->kind.type][shard_bin(b->size)]; }
 
-static void bin_link(struct shard *s, struct block *b) {
+HOT void bin_link(struct shard *s, struct block *b) {
     struct block **head = bin_of(s, b);
     b->previous = NULL, b->next = *head;
     if (*head) (*head)->previous = b;
@@ -40,7 +40,7 @@ static void bin_link(struct shard *s, struct block *b) {
     b->epoch = 0; /* ready */
 }
 
-static void bin_unlink(struct shard *s, struct block *b) {
+HOT void bin_unlink(struct shard *s, struct block *b) {
     if (b->previous) b->previous->next = b->next;
     else *bin_of(s, b) = b->next;
     if (b->next) b->next->previous = b->previous;
@@ -83,7 +83,7 @@ static inline bool serves(const struct shard *s, uint64_t size, uint64_t asked, 
 
 /* The smallest of the first blocks of one bin that fit, for an episodic request the first. The first that fits exactly ends
  * the search: the usual case. */
-static struct block *best_of(const struct shard *s, struct block *head, uint64_t asked, enum coppice_type type, uint32_t key) {
+HOT struct block *best_of(const struct shard *s, struct block *head, uint64_t asked, enum coppice_type type, uint32_t key) {
     struct block *best = NULL;
     int looked = 0;
     for (struct block *b = head; b && looked < LOOK_AT; b = b->next, looked++) {
@@ -96,7 +96,7 @@ static struct block *best_of(const struct shard *s, struct block *head, uint64_t
 }
 
 /* A ready block of type `of` for a request of type `by`. */
-static inline struct block *take_of(struct shard *s, uint64_t asked, enum coppice_type of, enum coppice_type by, uint32_t key) {
+HOT struct block *take_of(struct shard *s, uint64_t asked, enum coppice_type of, enum coppice_type by, uint32_t key) {
     unsigned bin = shard_bin(asked);
     struct block *b = best_of(s, s->bin[of][bin], asked, by, key);
     if (!b && bin + 1 < BINS) b = best_of(s, s->bin[of][bin + 1], asked, by, key);

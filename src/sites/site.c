@@ -28,6 +28,7 @@ static struct { _Atomic uint64_t address, rules; } frames[FRAMES];
 static struct rule_set rules;
 static bool count_all; /* every site that is looked up is counted, for the user has asked about sites */
 uint64_t sites_from[2] = { UINT64_MAX, UINT64_MAX };
+_Thread_local struct site_last site_last;
 static _Thread_local bool inside; /* the unwinder and the list of objects may allocate */
 
 void sites_start(void) {
@@ -235,10 +236,17 @@ static COLD struct kind new_kind(const void *caller, unsigned band, uint64_t siz
     return e ? e->kind : (struct kind){ .type = thread_type.now };
 }
 
+static void remember(const void *caller, unsigned band, enum site_api api, struct kind kind) {
+    uint64_t least = rules_band_least(&rules, band), end = band < rules.bounds ? rules.bound[band] : UINT64_MAX;
+    site_last = (struct site_last){ .caller = caller, .least = least, .span = end - least, .api = api, .kind = kind };
+}
+
 struct kind site_kind(const void *caller, uint64_t size, enum site_api api) {
     unsigned band = rules_band(&rules, size);
     struct entry *e = find(key_of(caller, band, type_is_pushed() ? PUSHED + type_now() : 0));
-    return likely(e && !e->crossing) ? e->kind : new_kind(caller, band, size, api);
+    if (unlikely(!e || e->crossing)) return new_kind(caller, band, size, api);
+    if (!type_is_pushed() && !sites_learn()) remember(caller, band, api, e->kind);
+    return e->kind;
 }
 
 uint64_t site_band_end(uint64_t size, uint64_t *least) {

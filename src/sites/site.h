@@ -33,10 +33,22 @@ void sites_start(void);
 void sites_prime(void);
 
 struct kind site_kind(const void *caller, uint64_t size, enum site_api api);
+/* The thread's last answer, where the code, the band and the API alone decided it, for good: most requests come from where
+ * the one before came. A span of 0: none. */
+struct site_last {
+    const void *caller;
+    uint64_t least, span; /* the band's sizes: least up to, not including, least + span */
+    uint32_t api;
+    struct kind kind;
+};
+extern _Thread_local struct site_last site_last __attribute__((tls_model("initial-exec"), visibility("hidden")));
 /* What an allocation of `size` bytes by `caller` is. No lock, no call where nothing is known of such sizes and the thread has
  * pushed nothing. */
 static inline struct kind kind_of(const void *caller, uint64_t size, enum site_api api, unsigned side) {
-    if (likely(size < sites_from[side] && !type_is_pushed())) return (struct kind){ 0 };
+    if (unlikely(type_is_pushed())) return site_kind(caller, size, api);
+    if (likely(size < sites_from[side])) return (struct kind){ 0 };
+    const struct site_last *last = &site_last;
+    if (likely(last->caller == caller && size - last->least < last->span && last->api == (uint32_t)api)) return last->kind;
     return site_kind(caller, size, api);
 }
 

@@ -158,8 +158,10 @@ END_TEST
 
 static void *reach_all_the_time(void *unused) {
     struct reach mine;
-    while (!atomic_load(&stop))
+    while (!atomic_load(&stop)) {
         if (reach_out(&mine, memory, PAGES)) reach_back(&mine);
+        usleep(100); /* as whoever reaches in earnest does: without a pause a fork may wait for its turn for ever */
+    }
     return NULL;
 }
 

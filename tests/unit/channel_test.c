@@ -32,6 +32,11 @@ static void begin(void) {
     options_load();
     ck_assert(channel_path(path, sizeof path));
 }
+static void end(void) {
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
 
 static int open_socket(const char *to) {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -316,7 +321,7 @@ int main(void) {
     Suite *suite = suite_create("channel");
     TCase *all = tcase_create("channel");
     tcase_set_timeout(all, 60);
-    tcase_add_checked_fixture(all, begin, NULL);
+    tcase_add_checked_fixture(all, begin, end);
     tcase_add_test(all, what_two_have_is_wanted_published_and_found);
     tcase_add_test(all, what_nobody_uses_any_more_is_forgotten);
     tcase_add_test(all, only_the_user_can_reach_it);

@@ -102,8 +102,12 @@ const char *record_find(int pid, char *path, struct record *record) {
     struct search search = { .pid = (uint64_t)pid, .path = path };
     path[0] = 0;
     each_file(consider, &search);
-    if (path[0]) return record_read(path, record);
     uint64_t ticks;
+    if (path[0]) {
+        const char *wrong = record_read(path, record);
+        bool predecessor = wrong && process_start(search.pid, &ticks) && ticks != search.ticks;
+        if (!predecessor) return wrong; /* else nobody asked about the file that we can't read */
+    }
     return process_start(search.pid, &ticks) ? "runs without Coppice, or its counters are not where we look for them"
                                         : "does not run, and left no statistics here";
 }

@@ -164,7 +164,7 @@ static _Atomic bool inherited;
 bool heap_is_large(void) { return counters_host_totals(counters).live_bytes + counter_get(&counters->host.cached_bytes) >= SERVED_FROM; }
 
 static void serve_if_large(void) {
-    if (!__libc_single_threaded && !atomic_load(&inherited) && heap_is_large()) service_start();
+    if (!__libc_single_threaded && !service_runs() && !atomic_load(&inherited) && heap_is_large()) service_start();
 }
 
 void heap_fork_child_alone(void) {
@@ -177,7 +177,11 @@ void heap_fork_child_alone(void) {
 void heap_refresh_now_and_then(void) {
     static _Atomic uint64_t last;
     uint64_t now = clock_ns(), then = atomic_load_explicit(&last, memory_order_relaxed);
-    if (now - then < REFRESH_NS || *heap_thread.allocated < REFRESH_FROM) return;
+    if (*heap_thread.allocated < REFRESH_FROM) return;
+    if (now - then < REFRESH_NS) {
+        serve_if_large(); /* a burst may be over before the next look, and the process idle ever after */
+        return;
+    }
     if (!atomic_compare_exchange_strong(&last, &then, now)) return;
     int saved = errno;
     heap_decay();

@@ -1,12 +1,16 @@
-/* symbol_lookup.c: dlsym, for programs that find CUDA by name at run time (Python's ctypes, JAX, libcudart itself).
+/* symbol_lookup.c: dlsym, for programs that find CUDA by name at run time (Python's ctypes, JAX, libcudart itself), and
+ * dlopen, for libraries that would not find us (deep_binding.h).
  *
  * A lookup by handle whose answer is a function that we stand in for answers the hook instead; which one is decided by
  * the *address* that the real dlsym returned, so that another library's function of the same name stays its own.
  * RTLD_NEXT means "next after the caller" and RTLD_DEFAULT depends on the caller's scope, so both are passed on with a
- * tail call: the real dlsym looks at its return address. This file is compiled with -O2 in every build for that reason. */
+ * tail call: the real dlsym looks at its return address, and so does dlopen, which searches the caller's folders. This file
+ * is compiled with -O2 in every build for that reason. */
 #include "preload/symbol_lookup.h"
 #include "base/hints.h"
 #include "base/start.h"
+#include "preload/deep_binding.h"
+#include "preload/next.h"
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -74,4 +78,9 @@ EXPORT void *dlsym(void *handle, const char *name) {
         }
     }
     return real()(handle, name);
+}
+
+EXPORT void *dlopen(const char *file, int mode) {
+    if (unlikely(mode & RTLD_DEEPBIND)) deep_binding_prepare();
+    return NEXT_READY(dlopen) ? next.dlopen(file, mode) : NULL;
 }

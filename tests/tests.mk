@@ -11,4 +11,5 @@ $(B)/tests/programs/%.lib.so: tests/programs/%.lib.c
 	$(Q)mkdir -p $(@D) && $(CC) -std=gnu11 $(PROGRAM_FLAGS) $(WERROR) -shared -fPIC $< -o $@
 $(B)/tests/programs/%.lib.so: tests/programs/%.lib.cc
 	$(Q)mkdir -p $(@D) && $(CXX) -std=c++17 $(PROGRAM_FLAGS) $(WERROR) -shared -fPIC $< -o $@
+$(B)/tests/programs/deepbind_finder.lib.so: PROGRAM_FLAGS += -Wl,-rpath,'$$ORIGIN' -fno-optimize-sibling-calls
 unit: $(PROGRAMS) $(PROGRAM_LIBS)

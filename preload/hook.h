@@ -62,29 +62,40 @@ static inline void *hook_typed(size_t size, enum site_api api, int flags) {
     return likely(kind.type == COPPICE_UNTYPED) || flags < 0 ? NULL : heap_typed_alloc(kind, size, flags);
 }
 
+/* The same, with the blocks at hand looked at first. */
+static inline void *hook_typed_small(size_t size, enum site_api api, int flags) {
+    struct kind kind = heap_kind(size, api);
+    if (kind.type == COPPICE_UNTYPED || flags < 0) return NULL;
+    void *small = flags == 0 ? heap_typed_small((enum coppice_type)kind.type, size) : NULL;
+    return likely(small != NULL) ? small : heap_typed_alloc(kind, size, flags);
+}
+
 /* The slow half of an allocation in force; a thread whose allocations may have types comes here each time and goes through
- * the quick way of name##_slowly. */
+ * name##_classified. */
 #define HOOK_SERVED(bytes, api, flags, ours) \
     (likely(heap_admit(bytes)) ? hook_counted(hook_typed(bytes, api, flags) ?: (ours), bytes) : hook_refused(bytes))
 
 /* ALLOCATES(name, parameters, arguments, bytes asked for, api and flags for typed memory, ours, early): a whole hook. */
 #define ALLOCATES(name, parameters, arguments, bytes, api, flags, ours, early) \
     HIDDEN __attribute__((aligned(64))) void *own_##name parameters; \
-    static __attribute__((noinline)) void *name##_slowly parameters { \
-        if (likely(heap_thread_may_wait(&heap_thread, bytes))) { \
-            void *p = hook_typed(bytes, api, flags) ?: (ours); \
-            if (likely(p != NULL)) return p; \
-        } \
+    static COLD void *name##_slowly parameters { \
         switch (hook_turn()) { \
         case PASS: return next.name arguments; \
         case EARLY: return early; \
         default: return HOOK_SERVED(bytes, api, flags, ours); \
         } \
     } \
+    static __attribute__((noinline)) void *name##_classified parameters { \
+        if (likely(heap_thread_may_wait(&heap_thread, bytes))) { \
+            void *p = hook_typed_small(bytes, api, flags) ?: (ours); \
+            if (likely(p != NULL)) return p; \
+        } \
+        return name##_slowly arguments; \
+    } \
     void *own_##name parameters { \
         if (likely(heap_take(bytes))) return ours; \
         heap_thread.caller = __builtin_return_address(0); \
-        return name##_slowly arguments; \
+        return name##_classified arguments; \
     } \
     PUBLISH(void *, name, parameters)
 

@@ -95,8 +95,8 @@ static inline void free_typed(enum coppice_type type, void *p) {
     heap_publish_large();
 }
 
-/* Not of the first segment, or credit has run out. */
-static __attribute__((noinline)) void free_slowly(void *p) {
+/* Neither of the first segment nor small and typed, or credit has run out. */
+static __attribute__((noinline)) void free_odd(void *p) {
     if (!p) return;
     int type = heap_lives_in(p);
     if (type > COPPICE_UNTYPED) return free_typed((enum coppice_type)type, p);
@@ -112,6 +112,10 @@ static __attribute__((noinline)) void free_slowly(void *p) {
         next.free(p);
     }
     errno = saved;
+}
+
+static __attribute__((noinline)) void free_slowly(void *p) {
+    if (!heap_typed_free_small(p)) free_odd(p);
 }
 
 /* Large blocks begin on a page (cache_oblivious is off); so does the first block of each slab of small ones. */

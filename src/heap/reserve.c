@@ -14,6 +14,7 @@
 #include "heap/reach.h"
 #include "heap/shared.h"
 #include "heap/thread.h"
+#include "heap/zone.h"
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -95,19 +96,30 @@ static void *reserve(void *at, size_t length, int fixed) {
     return p == MAP_FAILED ? NULL : p;
 }
 
+/* Address space for a segment, as much of *wanted as there is; 0: not even `floor`. */
+static uintptr_t address_space(size_t *wanted, size_t floor, unsigned type) {
+    uintptr_t base;
+    size_t slice;
+    if (type && heap_zone_slice(type, *wanted, &base, &slice) && slice >= floor) {
+        *wanted = slice;
+        return base;
+    }
+    if (*wanted < floor) *wanted = floor;
+    while (!(base = (uintptr_t)reserve(NULL, *wanted, 0))) {
+        if (*wanted == floor) return 0;
+        *wanted = *wanted / 2 < floor ? floor : round_up(*wanted / 2, 4096);
+    }
+    return base;
+}
+
 /* A new segment of at least `least` bytes, smaller than wanted where the system refuses. */
 static struct segment *add_segment(size_t least, unsigned type) {
     unsigned n = atomic_load(&segment_count);
     size_t wanted = round_up(wanted_segment() / (type ? 4 : 1), GRAIN), floor = round_up(least, GRAIN) + GRAIN;
-    if (n == SEGMENTS || floor < least) return NULL;
-    if (wanted < floor) wanted = floor;
-    char *at;
-    while (!(at = reserve(NULL, wanted, 0))) {
-        if (wanted == floor) return NULL;
-        wanted = wanted / 2 < floor ? floor : round_up(wanted / 2, 4096);
-    }
+    uintptr_t at = n == SEGMENTS || floor < least ? 0 : address_space(&wanted, floor, type);
+    if (!at) return NULL;
     struct segment *s = &segments[n];
-    s->base = (uintptr_t)at;
+    s->base = at;
     s->top = round_up(s->base, GRAIN);
     s->type = type;
     atomic_store(&s->end, s->base + wanted);
@@ -126,14 +138,17 @@ bool heap_reserve_init(void) {
 }
 
 void heap_release_tail(void) {
+    size_t longest = 0; /* of the zone's slices */
     enter();
     for (unsigned i = 0; i < atomic_load(&segment_count); i++) {
         struct segment *s = &segments[i];
         uintptr_t end = atomic_load(&s->end), keep = round_up(s->top, 65536);
+        if (s->base - heap_zone.base < heap_zone.length && keep - s->base > longest) longest = keep - s->base;
         if (keep >= end || sys_unmap((void *)keep, end - keep) != 0) continue;
         atomic_store(&s->end, keep);
         if (i == 0) heap_first.length = keep - s->base;
     }
+    heap_zone_shrink(longest);
     sparing = true;
     leave();
 }

@@ -55,13 +55,20 @@ void heap_thread_begin(void) {
     errno = saved;
 }
 
+/* Addresses of code have 47 or 56 bits; the highest byte is the salt's. */
+static void forget_callers(struct heap_thread *t) {
+    t->salt += (uintptr_t)1 << 56;
+    if (t->salt != 0) return;
+    for (struct known *k = t->known; k < t->known + KNOWN_CALLERS; k++) *k = (struct known){ 0 };
+}
+
 /* Which side of the decision a thread is on is looked at when it begins, when it pushes or pops, and now and then. */
 void heap_thread_classify(void) {
     struct heap_thread *t = &heap_thread;
     int32_t bias = type_is_pushed() || sites_from[SITES_HOST] < HEAP_LARGE ? HEAP_CREDIT : 0;
     t->takes += t->bias - bias;
     t->bias = bias;
-    t->last.caller = NULL;
+    forget_callers(t);
 }
 
 /* --- publishing */

@@ -15,7 +15,7 @@
 #include "stats/counters.h"
 #include <stdint.h>
 
-enum { HEAP_CREDIT = 64, HEAP_LARGE = 64 << 10 };
+enum { HEAP_CREDIT = 64, HEAP_LARGE = 64 << 10, KNOWN_CALLERS = 16 };
 
 enum thread_state {
     THREAD_NEW,   /* has no slot yet: the zero of a new thread */
@@ -42,7 +42,8 @@ struct heap_thread {
     uint32_t membrane;                   /* where it is taken, if */
     bool has_membrane, tight;            /* tight: a hard limit has refused; no credit until it does not */
     const void *caller;                  /* who asked, for the slow half */
-    struct { const void *caller; uint64_t least, end; struct kind kind; } last; /* what was last found of a caller and sizes */
+    uintptr_t salt;                      /* of what `known` says: another one makes all of it stale */
+    struct known { uintptr_t caller; uint64_t least, span; struct kind kind; } known[KNOWN_CALLERS]; /* what was found of callers and sizes */
     int typed_flags[COPPICE_TYPES];      /* heap/typed.h: how this thread uses the type; 0: not yet */
     uint16_t typed_cache[COPPICE_TYPES]; /* 1 + its cache */
     struct typed_small *typed_small;     /* small blocks of types at hand; NULL: none yet */

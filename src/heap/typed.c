@@ -96,6 +96,36 @@ void heap_typed_fork_child(void) { lock_reset(&making); }
 
 /* --- threads */
 
+/* Each class once for each step of the two tables that it spans. */
+#define FOUR(class, steps) STEPS(class, steps), STEPS(class + 1, steps), STEPS(class + 2, steps), STEPS(class + 3, steps)
+#define STEPS(class, steps) STEPS_##steps(class)
+#define STEPS_2(class) class, class
+#define STEPS_4(class) STEPS_2(class), STEPS_2(class)
+#define STEPS_8(class) STEPS_4(class), STEPS_4(class)
+#define STEPS_16(class) STEPS_8(class), STEPS_8(class)
+const uint8_t small_class_below[129] = { 0, 0, 1, STEPS_2(2), STEPS_2(3), STEPS_2(4), STEPS_2(5), STEPS_2(6), STEPS_2(7), STEPS_2(8),
+    FOUR(9, 4), FOUR(13, 8), FOUR(17, 16) };
+const uint8_t small_class_above[65] = { [9] = STEPS_2(21), STEPS_2(22), STEPS_2(23), STEPS_2(24), FOUR(25, 4), FOUR(29, 8) };
+
+size_t small_bytes(unsigned class) {
+    if (class <= 8) return class ? class * 16 : 8;
+    return (size_t)(5 + (class - 9) % 4) << (5 + (class - 9) / 4);
+}
+
+/* NULL: no memory. Small blocks are cached by jemalloc alone then. */
+static COLD struct typed_small *make_bins(struct heap_thread *t) {
+    struct typed_small *small = je_calloc(1, sizeof *small);
+    if (!small) return NULL;
+    t->kept_given += je_malloc_usable_size(small); /* it is not the program's */
+    for (enum coppice_type type = COPPICE_EPISODIC; type < COPPICE_TYPES; type++)
+        for (unsigned class = 0; class < SMALL_CLASSES; class++) {
+            struct typed_bin *bin = &small->bin[small_bin(type, class)];
+            bin->bytes = (uint32_t)small_bytes(class);
+            bin->depth = bin->bytes > SMALL_LARGER ? SMALL_FEW : SMALL_DEPTH;
+        }
+    return small;
+}
+
 /* The flags with which this thread uses the type; 0: it cannot. */
 static COLD int begin(struct heap_thread *t, enum coppice_type type) {
     unsigned arena = arena_of(type), cache = 0;
@@ -105,8 +135,7 @@ static COLD int begin(struct heap_thread *t, enum coppice_type type) {
     if (natures[type].cached && t->state == THREAD_LIVE && je_mallctl("tcache.create", &cache, &length, NULL, 0) == 0)
         t->typed_cache[type] = (uint16_t)(cache + 1), flags |= cache_flag(cache);
     else flags |= CACHE_NONE;
-    if (!t->typed_small && t->state == THREAD_LIVE && (t->typed_small = je_calloc(1, sizeof *t->typed_small)))
-        t->kept_given += je_malloc_usable_size(t->typed_small); /* it is not the program's */
+    if (!t->typed_small && t->state == THREAD_LIVE) t->typed_small = make_bins(t);
     return t->typed_flags[type] = flags;
 }
 
@@ -132,29 +161,36 @@ static inline void count(struct heap_thread *t, struct kind kind, size_t size) {
     counter_add(&n->allocs, SAMPLE), counter_add(&n->bytes, SAMPLE * size);
 }
 
+/* What jemalloc has given out: frees will want its bin. */
+static void *noted(enum coppice_type type, void *p) {
+    if (!p) return NULL;
+    size_t usable = je_malloc_usable_size(p);
+    heap_zone_note(p, usable <= SMALL_MOST ? small_bin(type, small_class(usable)) : 0);
+    return p;
+}
+
+struct kind heap_kind_slowly(struct known *k, size_t size, enum site_api api) {
+    struct heap_thread *t = &heap_thread;
+    struct kind kind = kind_of(t->caller, size, api, SITES_HOST);
+    if (!t->bias) return kind;
+    k->span = site_band_end(size, &k->least) - k->least;
+    k->kind = kind, k->caller = (uintptr_t)t->caller ^ t->salt;
+    return kind;
+}
+
 void *heap_typed_alloc(struct kind kind, size_t size, int flags) {
     struct heap_thread *t = &heap_thread;
     int own = flags_of(t, (enum coppice_type)kind.type);
     if (unlikely(!own)) return NULL;
     count(t, kind, size);
     void *small = flags == 0 ? heap_typed_small((enum coppice_type)kind.type, size) : NULL;
-    return small ? small : je_mallocx(likely(size > 0) ? size : 1, own | flags);
-}
-
-/* Kept at hand, if it is small and there is room. */
-static inline bool keep_small(struct heap_thread *t, enum coppice_type type, void *p) {
-    size_t usable = je_malloc_usable_size(p);
-    if (usable > SMALL_MOST || unlikely(!t->typed_small)) return false;
-    struct typed_bin *bin = &t->typed_small->bin[type][small_class(usable)];
-    if (unlikely(bin->count >= (usable > SMALL_LARGER ? SMALL_FEW : SMALL_DEPTH))) return false;
-    bin->block[bin->count++] = p;
-    t->kept_given += usable;
-    return true;
+    return small ? small : noted((enum coppice_type)kind.type, je_mallocx(likely(size > 0) ? size : 1, own | flags));
 }
 
 void heap_typed_free(enum coppice_type type, void *p) {
     struct heap_thread *t = &heap_thread;
-    if (likely(keep_small(t, type, p))) return;
+    size_t usable = je_malloc_usable_size(p);
+    if (usable <= SMALL_MOST && t->typed_small && heap_typed_keep(t, small_bin(type, small_class(usable)), p)) return;
     int own = flags_of(t, type);
     je_dallocx(p, likely(own != 0) ? own : CACHE_NONE);
 }
@@ -162,13 +198,13 @@ void heap_typed_free(enum coppice_type type, void *p) {
 void heap_typed_flush(struct heap_thread *t) {
     for (enum coppice_type type = COPPICE_EPISODIC; t->typed_small && type < COPPICE_TYPES; type++)
         for (unsigned class = 0; class < SMALL_CLASSES; class++)
-            for (struct typed_bin *bin = &t->typed_small->bin[type][class]; bin->count > 0;) {
-                t->kept_given -= small_bytes(class); /* jemalloc counts it as freed from now on */
+            for (struct typed_bin *bin = &t->typed_small->bin[small_bin(type, class)]; bin->count > 0;) {
+                t->kept_given -= bin->bytes; /* jemalloc counts it as freed from now on */
                 je_dallocx(bin->block[--bin->count], t->typed_flags[type] ? t->typed_flags[type] : CACHE_NONE);
             }
 }
 
 void *heap_typed_realloc(enum coppice_type type, void *p, size_t size) {
     int own = flags_of(&heap_thread, type);
-    return own ? je_rallocx(p, size, own) : NULL;
+    return own ? noted(type, je_rallocx(p, size, own)) : NULL;
 }

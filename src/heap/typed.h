@@ -15,42 +15,59 @@
 #ifndef COPPICE_HEAP_TYPED_H
 #define COPPICE_HEAP_TYPED_H
 #include "heap/thread.h"
+#include "heap/zone.h"
 #include "sites/site.h"
 
 enum { TYPED_ZERO = 0x40 }; /* jemalloc's flags: zeroed; and lg(alignment) in the low six bits */
 
-/* What an allocation by heap_thread.caller is; the last answer is remembered. */
+/* What an allocation by heap_thread.caller is, where the thread does not know it. */
+struct kind heap_kind_slowly(struct known *k, size_t size, enum site_api api) COLD;
+/* What an allocation by heap_thread.caller is; answers are remembered by caller. */
 static inline struct kind heap_kind(size_t size, enum site_api api) {
     struct heap_thread *t = &heap_thread;
-    if (likely(t->last.caller == t->caller && size - t->last.least < t->last.end - t->last.least)) return t->last.kind;
-    if (!t->bias) return kind_of(t->caller, size, api, SITES_HOST);
-    t->last.kind = kind_of(t->caller, size, api, SITES_HOST);
-    t->last.end = site_band_end(size, &t->last.least), t->last.caller = t->caller;
-    return t->last.kind;
+    const uintptr_t caller = (uintptr_t)t->caller;
+    struct known *k = &t->known[(caller ^ caller >> 5) % KNOWN_CALLERS];
+    return likely(k->caller == (caller ^ t->salt) && size - k->least < k->span) ? k->kind : heap_kind_slowly(k, size, api);
 }
 enum { SMALL_MOST = 8 << 10, SMALL_CLASSES = 33, SMALL_DEPTH = 15, SMALL_LARGER = 1 << 10, SMALL_FEW = 4 };
 struct typed_small {
-    struct typed_bin { uint64_t count; void *block[SMALL_DEPTH]; } bin[COPPICE_TYPES][SMALL_CLASSES];
+    struct typed_bin { uint16_t count, depth; uint32_t bytes; void *block[SMALL_DEPTH]; } bin[1 + (COPPICE_TYPES - 1) * SMALL_CLASSES];
 };
-/* jemalloc's size classes: 0 is its first (8 bytes), then one each 16 bytes up to 128, then four to a doubling. */
-static inline unsigned small_class(size_t size) {
-    if (size <= 128) return size <= 8 ? 0 : (unsigned)((size + 15) / 16);
-    unsigned e = 63 - (unsigned)__builtin_clzl(size - 1);
-    return 9 + (e - 7) * 4 + ((unsigned)((size - 1) >> (e - 2)) & 3);
-}
-static inline size_t small_bytes(unsigned class) {
-    if (class <= 8) return class ? class * 16 : 8;
-    return (size_t)(5 + (class - 9) % 4) << (5 + (class - 9) / 4);
-}
-/* A small block at hand, or NULL. */
+/* Where a type's blocks of a class are, in typed_small and as a page's byte (zone.h); bin 0 is always full and always empty. */
+static inline unsigned small_bin(enum coppice_type type, unsigned class) { return (unsigned)(type - 1) * SMALL_CLASSES + class + 1; }
+/* jemalloc's size classes: 0 is its first (8 bytes), then one each 16 bytes up to 128, then four to a doubling. The tables have the
+ * class of each size, by steps of 8 bytes up to 1 KiB and of 128 from there on. */
+extern const uint8_t small_class_below[129], small_class_above[65] __attribute__((visibility("hidden")));
+static inline unsigned small_class(size_t size) { return likely(size <= 1024) ? small_class_below[(size + 7) / 8] : small_class_above[(size + 127) / 128]; }
+
+size_t small_bytes(unsigned class);
+
+/* A small block at hand, or NULL; now and then NULL besides, so that heap_typed_alloc can count for the site. */
 static inline void *heap_typed_small(enum coppice_type type, size_t size) {
     struct heap_thread *t = &heap_thread;
-    if (unlikely(size > SMALL_MOST || !t->typed_small)) return NULL;
-    unsigned class = small_class(size);
-    struct typed_bin *bin = &t->typed_small->bin[type][class];
+    if (unlikely(size > SMALL_MOST || !t->typed_small || t->until_sample <= 1)) return NULL;
+    struct typed_bin *bin = &t->typed_small->bin[small_bin(type, small_class(size))];
     if (unlikely(bin->count == 0)) return NULL;
-    t->kept_taken += small_bytes(class);
+    t->until_sample--;
+    t->kept_taken += bin->bytes;
     return bin->block[--bin->count];
+}
+/* Keeps a freed block of that bin at hand; false: there is no room. */
+static inline bool heap_typed_keep(struct heap_thread *t, unsigned at, void *p) {
+    struct typed_bin *bin = &t->typed_small->bin[at];
+    if (unlikely(bin->count >= bin->depth)) return false;
+    bin->block[bin->count++] = p;
+    t->kept_given += bin->bytes;
+    return true;
+}
+/* The whole of a free, for a small typed block in a thread that has credit; false: nothing was done. */
+static inline bool heap_typed_free_small(void *p) {
+    struct heap_thread *t = &heap_thread;
+    size_t byte = heap_zone_byte(p);
+    if (byte == ZONE_NO_BYTE || unlikely(t->gives <= 0 || !t->typed_small)) return false;
+    if (!heap_typed_keep(t, atomic_load_explicit(&heap_zone.bin[byte], memory_order_relaxed), p)) return false;
+    t->gives--;
+    return true;
 }
 
 /* Memory of a type (not COPPICE_UNTYPED); NULL: none. Counts for the site now and then. */

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 
 static __typeof__(&coppice_type_push) push;
 static __typeof__(&coppice_type_pop) pop;
@@ -30,23 +31,29 @@ static bool apart(void) {
     return true;
 }
 
-/* Blocks of all types, freed in an order that mixes them, by this thread and another. */
-static void *kept[MANY];
+/* Blocks of all types, freed in an order that mixes them, by this thread and another. No two share a byte, whatever was where before. */
+static unsigned char *kept[MANY];
+static size_t sizes[MANY];
 static void *free_all(void *unused) {
-    for (int i = 0; i < MANY; i++) free(kept[i]);
+    for (int i = 0; i < MANY; i++) {
+        for (size_t at = 0; at < sizes[i]; at += 16) CHECK(kept[i][at] == (unsigned char)(i * 7));
+        free(kept[i]);
+    }
     return NULL;
 }
-static void mix(unsigned seed) {
+static void mix(unsigned round) {
+    unsigned seed = round;
     for (int i = 0; i < MANY; i++) {
         enum coppice_type type = (enum coppice_type)((unsigned)i % COPPICE_TYPES);
-        size_t size = (unsigned)rand_r(&seed) % (i % 100 ? 500 : 90000);
+        /* pages of one size had another before, and the first that are wanted are the last freed */
+        size_t size = i % 100 == 0 ? (unsigned)rand_r(&seed) % 90000 : i < MANY / 2 ? 600 : round % 2 ? 40 : 3000;
         push(type);
         void *p = i % 3 == 0 ? malloc(size) : i % 3 == 1 ? calloc(1, size) : aligned_alloc(64, size);
         pop();
         if (i % 7 == 0) p = realloc(p, size * 2 + 1); /* keeps the type, whoever asks */
         note(type, p);
-        memset(p, i, size);
-        kept[i] = p;
+        memset(p, i * 7, size);
+        kept[i] = p, sizes[i] = size;
     }
 }
 
@@ -74,5 +81,8 @@ int main(void) {
     free(ruled), free(smaller), free(larger);
     struct mallinfo2 info = mallinfo2();
     CHECK(malloc_trim(0) >= 0 && info.uordblks > 0);
+    struct rlimit limit = { (rlim_t)8 << 30, RLIM_INFINITY }; /* what was only reserved goes back, what is there serves on */
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    mix(6), free_all(NULL), mix(7), free_all(NULL);
     return 0;
 }

@@ -83,20 +83,21 @@ static uint64_t trim(uint64_t excess, bool ready_alone) {
     return gone;
 }
 
-static uint64_t beyond_limits(uint64_t wanted) {
-    uint64_t live = atomic_load(&all_live), reserved = atomic_load(&all_reserved) + wanted, cached = cached_bytes();
-    uint64_t most = option_number(pinned_max), keep = demand_keep(&demand, live + wanted);
+/* What is cached beyond PINNED_MAX, or reserved beyond `keep`. */
+static uint64_t beyond(uint64_t keep, uint64_t wanted) {
+    uint64_t reserved = atomic_load(&all_reserved) + wanted, cached = cached_bytes(), most = option_number(pinned_max);
     uint64_t excess = cached > most ? cached - most : 0;
     return reserved > keep && reserved - keep > excess ? reserved - keep : excess;
 }
 
 uint64_t pinned_give_back(void) { return trim(UINT64_MAX, false); }
 
-void pinned_chore(void) {
-    if (cached_bytes() == 0) return;
-    demand_tick(&demand, atomic_load(&all_live), clock_ns());
-    uint64_t excess = beyond_limits(0);
-    if (excess > 0 && fence_poll(fence_tag())) trim(excess, true);
+uint64_t pinned_chore(bool tight) {
+    uint64_t live = atomic_load(&all_live);
+    if (cached_bytes() == 0) return 0;
+    demand_tick(&demand, live, clock_ns());
+    uint64_t excess = beyond(tight ? demand_recent(&demand, live) : demand_keep(&demand, live), 0);
+    return excess > 0 && fence_poll(fence_tag()) ? trim(excess, true) : 0;
 }
 
 /* --- allocations */
@@ -137,8 +138,9 @@ static void adopt(struct context *c, uint64_t address, size_t size, unsigned kin
 
 /* Cached pins beyond PINNED_MAX, or beyond what demand is worth when `wanted` bytes come, go back. */
 static void make_room(uint64_t wanted) {
-    demand_tick(&demand, atomic_load(&all_live), clock_ns());
-    uint64_t excess = beyond_limits(wanted), cached = cached_bytes();
+    uint64_t live = atomic_load(&all_live), cached = cached_bytes();
+    demand_tick(&demand, live, clock_ns());
+    uint64_t excess = beyond(demand_keep(&demand, live + wanted), wanted);
     if (excess > 0 && cached > 0) trim(excess < cached ? excess : cached, false);
 }
 

@@ -31,8 +31,9 @@ bool pinned_taint(uint64_t address);
 
 /* All that is cached goes back to the driver. Returns the bytes. */
 uint64_t pinned_give_back(void);
-/* From the service thread: what demand is no longer worth goes back, while the device is idle. */
-void pinned_chore(void);
+/* From the service thread, while the device is idle: what demand is no longer worth goes back; all that is not in use just
+ * now, where host memory is tight. Returns the bytes. */
+uint64_t pinned_chore(bool tight);
 /* The context is gone, and its pins with it. */
 void pinned_context_ended(struct context *c);
 void pinned_fork_child(void);

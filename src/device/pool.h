@@ -68,6 +68,8 @@ void pool_begin_chores(void);
 /* For the cleaner: where the device is idle, what demand is no longer worth goes back; all that is not in use just now,
  * where memory is tight. Returns the bytes. */
 uint64_t pool_chore(bool tight);
+/* For the cleaner, where host memory is tight: cached page-locked memory that is not in use just now. Returns the bytes. */
+uint64_t pool_host_is_tight(void);
 /* Around what a thread of ours does to the driver: false (and nothing to end) once the process has begun to end. */
 bool pool_chore_begins(void);
 void pool_chore_ends(void);

@@ -249,8 +249,15 @@ void pool_chore_ends(void) { lock_release(&chore_lock); }
 uint64_t pool_chore(bool tight) {
     if (!pool_chore_begins()) return 0;
     uint64_t gone = give_back_while_idle(tight);
-    pinned_chore();
+    pinned_chore(false);
     budget_consolidate(clock_ns(), release);
+    pool_chore_ends();
+    return gone;
+}
+
+uint64_t pool_host_is_tight(void) {
+    if (!pool_chore_begins()) return 0;
+    uint64_t gone = pinned_chore(true);
     pool_chore_ends();
     return gone;
 }

@@ -51,7 +51,7 @@ static void publish(const struct senses_reading *r) {
 }
 
 static void under_pressure(const struct senses_reading *r, uint64_t now) {
-    if (r->host > PRESSURE_NONE && cleaner_may(&state.host, now)) answer(&state.host, now, heap_purge());
+    if (r->host > PRESSURE_NONE && cleaner_may(&state.host, now)) answer(&state.host, now, heap_purge() + pool_host_is_tight());
     if (r->device > PRESSURE_NONE && cleaner_may(&state.device, now)) answer(&state.device, now, pool_chore(true));
 }
 
@@ -76,6 +76,7 @@ static void idle(void) {
 static void full_turn(uint64_t now) {
     heap_decay();
     heap_budget_settle(now);
+    heap_refresh_resident(); /* a program that has stopped allocating does not */
     released(pool_chore(false));
     timed(now, heap_keeps_too_much(now));
     idle();

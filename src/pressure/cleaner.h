@@ -4,7 +4,8 @@
  * is getting tight. It takes no lock that a hit needs for longer than a hit does. In a turn
  *   - what has been free for the heap's decay time goes, in arenas that nobody uses too; where a device is idle, what
  *     demand is no longer worth (dtesn/demand.h)
- *   - pressure: what is free in the heap, and all of a device's cache that is not in use just now. When that brought
+ *   - pressure: of the host, what is free in the heap and the cached page-locked memory that is not in use just now; of a
+ *     device, all of its cache that is not in use just now. When that brought
  *     little, the next time is later, up to a minute: who meets a limit for other reasons is not purged for ever
  *   - every CLEANUP_INTERVAL: the heap, if it keeps more than demand is worth, and interned contents above their age
  *   - a process that has done next to nothing for ten seconds gives its heap's free memory back, once

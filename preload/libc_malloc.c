@@ -148,7 +148,7 @@ static void *move(void *p, size_t have, size_t size) {
 /* Keeps its type, as long as there is memory of it. */
 static void *realloc_typed(enum coppice_type type, void *p, size_t size) {
     void *got = hook_turn() == SERVE && heap_admit(size) ? heap_typed_realloc(type, p, size) : NULL;
-    if (!got) return move(p, je_malloc_usable_size(p), size);
+    if (!got) return move(p, heap_usable_size(p), size);
     heap_thread.takes--, heap_thread.gives--;
     if (!heap_thread_may_wait(&heap_thread, size)) heap_publish();
     return got;
@@ -194,7 +194,7 @@ static void *own_reallocarray(void *p, size_t count, size_t size) {
 }
 
 size_t own_malloc_usable_size(void *p) {
-    if (likely(heap_owns_fast(p)) || heap_owns(p)) return je_malloc_usable_size(p);
+    if (likely(heap_owns_fast(p)) || heap_owns(p)) return heap_usable_size(p);
     if (!p) return 0;
     if (bootstrap_owns(p)) return bootstrap_usable_size(p);
     return next.malloc_usable_size ? next.malloc_usable_size(p) : 0;

@@ -11,6 +11,7 @@
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
 #include "heap/reach.h"
+#include "heap/structs.h"
 #include "heap/thread.h"
 
 int heap_mutex_lock(pthread_mutex_t *m) {
@@ -42,6 +43,7 @@ void heap_fork_prepare(void) {
         return;
     }
     je_jemalloc_prefork();
+    structs_fork_prepare();
     heap_reserve_fork_prepare();
     reach_fork_prepare();
 }
@@ -53,6 +55,7 @@ void heap_fork_parent(void) {
     }
     reach_fork_parent();
     heap_reserve_fork_done();
+    structs_fork_done();
     je_jemalloc_postfork_parent();
 }
 
@@ -63,6 +66,7 @@ void heap_fork_child(void) {
     }
     reach_fork_child();
     heap_reserve_fork_done();
+    structs_fork_done();
     je_jemalloc_postfork_child();
     heap_thread.inside = 0;
 }

@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "heap/budget.h"
 #include "heap/jemalloc.h"
+#include "heap/structs.h"
 #include "heap/thread.h"
 #include "heap/typed.h"
 #include "dtesn/demand.h"
@@ -132,6 +133,7 @@ static void refresh_cached(void) {
     size_t resident = 0, length = sizeof resident;
     if (je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) != 0) return;
     if (je_mallctl("stats.resident", &resident, &length, NULL, 0) != 0) return;
+    resident += structs_held();
     counter_set(&counters->host.cached_bytes, resident > live ? resident - live : 0);
 }
 

@@ -23,7 +23,7 @@ extern struct heap_range heap_first __attribute__((visibility("hidden")));
 static inline bool heap_owns_fast(const void *p) { return (uintptr_t)p - heap_first.base < heap_first.length; }
 /* The whole truth: the first segment, then the others. False for NULL. */
 bool heap_owns(const void *p) COLD;
-/* The same and more: HEAP_FOREIGN, else the type of the segment that holds p (enum coppice_type). */
+/* The same and more: HEAP_FOREIGN, else the type of the segment that holds p (enum coppice_type, or TYPE_PARAMS). */
 enum { HEAP_FOREIGN = -1 };
 int heap_lives_in(const void *p);
 

@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "heap/jemalloc.h"
+#include "heap/structs.h"
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -179,6 +180,7 @@ struct kind heap_kind_slowly(struct known *k, size_t size, enum site_api api) {
 }
 
 void *heap_typed_alloc(struct kind kind, size_t size, int flags) {
+    if (unlikely(kind.type == TYPE_PARAMS)) return structs_alloc(kind, size, flags);
     struct heap_thread *t = &heap_thread;
     int own = flags_of(t, (enum coppice_type)kind.type);
     if (unlikely(!own)) return NULL;
@@ -189,6 +191,7 @@ void *heap_typed_alloc(struct kind kind, size_t size, int flags) {
 
 void heap_typed_free(enum coppice_type type, void *p) {
     struct heap_thread *t = &heap_thread;
+    if (unlikely((unsigned)type == TYPE_PARAMS)) return structs_free(p);
     size_t usable = je_malloc_usable_size(p);
     if (usable <= SMALL_MOST && t->typed_small && heap_typed_keep(t, small_bin(type, small_class(usable)), p)) return;
     int own = flags_of(t, type);
@@ -204,7 +207,19 @@ void heap_typed_flush(struct heap_thread *t) {
             }
 }
 
+/* A struct that grows beyond its place is none any more. */
+static void *realloc_struct(void *p, size_t size) {
+    size_t usable = structs_usable(p);
+    return size <= usable && size > usable / 2 ? p : NULL;
+}
+
 void *heap_typed_realloc(enum coppice_type type, void *p, size_t size) {
+    if (unlikely((unsigned)type == TYPE_PARAMS)) return realloc_struct(p, size);
     int own = flags_of(&heap_thread, type);
     return own ? noted(type, je_rallocx(p, size, own)) : NULL;
+}
+
+size_t heap_usable_size(const void *p) {
+    bool is_struct = !heap_owns_fast(p) && heap_lives_in(p) == (int)TYPE_PARAMS;
+    return is_struct ? structs_usable(p) : je_malloc_usable_size(p);
 }

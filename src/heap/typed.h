@@ -31,7 +31,7 @@ static inline struct kind heap_kind(size_t size, enum site_api api) {
 }
 enum { SMALL_MOST = 8 << 10, SMALL_CLASSES = 33, SMALL_DEPTH = 15, SMALL_LARGER = 1 << 10, SMALL_FEW = 4 };
 struct typed_small {
-    struct typed_bin { uint16_t count, depth; uint32_t bytes; void *block[SMALL_DEPTH]; } bin[1 + (COPPICE_TYPES - 1) * SMALL_CLASSES];
+    struct typed_bin { uint16_t count, depth; uint32_t bytes; void *block[SMALL_DEPTH]; } bin[1 + COPPICE_TYPES * SMALL_CLASSES]; /* those of TYPE_PARAMS are always empty */
 };
 /* Where a type's blocks of a class are, in typed_small and as a page's byte (zone.h); bin 0 is always full and always empty. */
 static inline unsigned small_bin(enum coppice_type type, unsigned class) { return (unsigned)(type - 1) * SMALL_CLASSES + class + 1; }
@@ -70,12 +70,14 @@ static inline bool heap_typed_free_small(void *p) {
     return true;
 }
 
-/* Memory of a type (not COPPICE_UNTYPED); NULL: none. Counts for the site now and then. */
+/* Memory of a type (not COPPICE_UNTYPED), or a parameter struct (structs.h); NULL: none. Counts for the site now and then. */
 void *heap_typed_alloc(struct kind kind, size_t size, int flags);
 /* `type` is what heap_lives_in said of p. */
 void heap_typed_free(enum coppice_type type, void *p);
 /* Keeps the type; NULL: p is as it was. */
 void *heap_typed_realloc(enum coppice_type type, void *p, size_t size);
+/* Of any block of the heap, whatever its type. */
+size_t heap_usable_size(const void *p);
 /* Blocks at hand go back. */
 void heap_typed_flush(struct heap_thread *t);
 /* The calling thread ends: its caches go back. */

@@ -37,7 +37,7 @@ static void make(size_t wanted) {
 bool heap_zone_slice(unsigned type, size_t wanted, uintptr_t *base, size_t *length) {
     if (!tried && wanted >= GIB) make(wanted);
     tried = true;
-    if (!heap_zone.length || given >> type & 1) return false;
+    if (!heap_zone.length || type >= ZONE_SLICES || given >> type & 1) return false;
     given |= 1u << type;
     *length = (size_t)1 << heap_zone.shift;
     *base = heap_zone.base + type * *length;

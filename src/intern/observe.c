@@ -5,6 +5,7 @@
 #include "base/sys.h"
 #include "heap/jemalloc.h"
 #include "heap/kept.h"
+#include "heap/structs.h"
 #include "heap/thread.h"
 #include "stats/counters.h"
 #include <fcntl.h>
@@ -98,7 +99,7 @@ void observe_freed(void *p) {
 static uint32_t group_of(size_t size) {
     if (size < HEAP_LARGE) return (uint32_t)je_nallocx(size, 0);
     size_t power = HEAP_LARGE;
-    while (power < size && power < (size_t)1 << 31) power *= 2;
+    while (power < size && power < (size_t)1 << 30) power *= 2;
     return (uint32_t)power;
 }
 
@@ -128,7 +129,27 @@ static int by_group_and_hash(const void *a, const void *b) {
     return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
+/* Parameter structs need no samples: all that live are known. As many as there is room for beside the samples; the next look goes on. A group of theirs
+ * is STRUCTS and the pool. */
+#define STRUCTS 0x80000000u
+static void read_structs(int memory) {
+    static const void *last;
+    static struct structs_view v;
+    while (content_count < CONTENTS / 2 && (last = structs_slab(last, &v))) {
+        if (v.places == 0 || pread(memory, buffer, (size_t)v.places * v.stride, (off_t)v.first) != (ssize_t)((size_t)v.places * v.stride)) continue;
+        for (uint32_t i = 0; i < v.places; i++)
+            if (v.live[i / 64] >> i % 64 & 1) add(STRUCTS + v.pool, 1, buffer + (size_t)i * v.stride, v.size);
+    }
+}
+
 /* One group: contents [first, end) of the sorted array. */
+static void publish_structs(uint32_t first, uint32_t end) {
+    struct params_counters *n = &counters->params[contents[first].group - STRUCTS];
+    uint64_t duplicate = 0;
+    for (uint32_t i = first + 1; i < end; i++) duplicate += contents[i].hash == contents[i - 1].hash ? contents[i].bytes : 0;
+    counter_set(&n->looked_bytes, (uint64_t)(end - first) * contents[first].bytes), counter_set(&n->duplicate_bytes, duplicate);
+}
+
 static void publish(struct observed_counters *n, uint32_t first, uint32_t end) {
     uint64_t bytes = 0, duplicate = 0, live = 0, saved = 0;
     for (uint32_t i = first; i < end; i++) {
@@ -143,9 +164,10 @@ static void publish(struct observed_counters *n, uint32_t first, uint32_t end) {
 static void publish_all(void) {
     unsigned group = 0;
     qsort(contents, content_count, sizeof *contents, by_group_and_hash);
-    for (uint32_t first = 0, end; first < content_count && group < COUNTER_OBSERVED; first = end, group++) {
+    for (uint32_t first = 0, end; first < content_count; first = end) {
         for (end = first; end < content_count && contents[end].group == contents[first].group;) end++;
-        publish(&counters->observed[group], first, end);
+        if (contents[first].group >= STRUCTS) publish_structs(first, end);
+        else if (group < COUNTER_OBSERVED) publish(&counters->observed[group++], first, end);
     }
     for (; group < COUNTER_OBSERVED; group++) counter_set(&counters->observed[group].contents, 0);
 }
@@ -167,6 +189,7 @@ void observe_look(void) {
     if (memory < 0) return;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
     size_t looked = 0;
+    read_structs(memory);
     for (unsigned n = 0; n < SLOTS && looked < BYTES_A_LOOK; n++) looked += read_sample(memory, &samples[next++ % SLOTS]);
     publish_all();
     close(memory);

@@ -18,7 +18,7 @@ static const char shipped[] =
     "libc10_cuda.so*:device:>=16M:@libtorch_cpu.so*!_ZN2at4_ops5zeros4call*=procedural+kv";
 
 #define API_LIST "malloc, calloc, realloc, memalign, new, cudaMalloc, cuMemAlloc, host or device"
-#define TYPE_LIST "episodic, procedural, semantic, emotional or untyped, each with +kv or without"
+#define TYPE_LIST "episodic, procedural, semantic, emotional or untyped, each with +kv or without, or params"
 
 
 /* --- pieces of text */
@@ -44,6 +44,10 @@ static struct piece cut(struct piece *rest, char end) {
 /* --- one rule */
 
 static const char *read_type(struct piece p, struct rule *rule) {
+    if (piece_is(p, "params")) {
+        rule->type = (enum coppice_type)TYPE_PARAMS;
+        return NULL;
+    }
     rule->kv = p.length > 3 && memcmp(p.at + p.length - 3, "+kv", 3) == 0;
     return type_named(p.at, p.length - (rule->kv ? 3 : 0), &rule->type) ? NULL : "is not a type; accepted are " TYPE_LIST;
 }
@@ -99,7 +103,9 @@ const char *rule_read(const char *text, size_t length, struct rule *rule, struct
         if ((trouble = read_field(*wrong, rule))) return trouble;
     }
     if (!rule->apis) rule->apis = (1u << API_COUNT) - 1;
+    if ((unsigned)rule->type == TYPE_PARAMS) rule->apis &= apis_named((struct piece){ "host", 4 });
     *wrong = rule->text;
+    if (!rule->apis) return "holds for nothing: params are memory of the host";
     return rule->least > rule->most ? "holds for no size" : NULL;
 }
 

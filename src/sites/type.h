@@ -18,6 +18,9 @@ struct thread_type {
 };
 extern _Thread_local struct thread_type thread_type __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
+/* What a rule may say of small host memory besides: parameter structs (heap/structs.h). No thread pushes it and no device has it. */
+enum { TYPE_PARAMS = COPPICE_TYPES };
+
 /* The calling thread's type; one load. */
 static inline enum coppice_type type_now(void) { return (enum coppice_type)thread_type.now; }
 static inline bool type_is_pushed(void) { return thread_type.pushed; }

@@ -278,6 +278,22 @@ struct intern_totals intern_totals(const struct counters *c) {
     return sum;
 }
 
+struct params_totals params_totals(const struct counters *c) {
+    struct params_totals sum = { 0 };
+    for (const struct params_counters *n = c->params; n < c->params + COUNTER_PARAMS; n++) {
+#define X(name, unit, help) sum.name += counter_get(&n->name);
+        PARAMS_COUNTERS(X)
+#undef X
+        sum.live_bytes += counter_get(&n->size) * counter_get(&n->live_objects);
+    }
+    return sum;
+}
+
+const struct site_counters *params_site(const struct counters *c, const struct params_counters *n) {
+    uint64_t site = counter_get(&n->site), used = counter_get(&c->sites_used);
+    return site - 1 < used && site - 1 < COUNTER_SITES && counter_get(&c->site[site - 1].in_use) ? &c->site[site - 1] : NULL;
+}
+
 /* --- sites */
 
 struct site_counters *counters_site(void) {

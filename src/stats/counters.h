@@ -323,6 +323,22 @@ struct observed_counters {
 #undef X
 };
 
+/* PARAMS_COUNTERS(name, unit, help): a pool of parameter structs (src/heap/structs.h), under its lock; the last two by observe.c */
+#define PARAMS_COUNTERS(X) \
+    X(live_objects, "objects", "structs that live") \
+    X(allocs, "calls", "structs that were asked for") \
+    X(reused, "calls", "of them served where an earlier one had been") \
+    X(held_bytes, "bytes", "memory of the pool") \
+    X(looked_bytes, "bytes", "live structs that were read at the last look (COPPICE_INTERN=observe)") \
+    X(duplicate_bytes, "bytes", "of them in structs equal to another one of the pool")
+enum { COUNTER_PARAMS = 128 };
+struct params_counters {
+    counter site, size; /* 1 + index in site[]; bytes of a struct, 0: there is no such pool */
+#define X(name, unit, help) counter name;
+    PARAMS_COUNTERS(X)
+#undef X
+};
+
 struct counters {
     uint64_t magic;
     uint64_t size;        /* sizeof (struct counters): readers refuse another layout */
@@ -340,6 +356,7 @@ struct counters {
     struct pressure_counters pressure;
     counter observe_looks, observe_cpu_ns; /* times that samples were looked at, and what it cost */
     struct observed_counters observed[COUNTER_OBSERVED]; /* contents 0: nothing is said */
+    struct params_counters params[COUNTER_PARAMS];
     struct thread_counters late; /* shared, atomic adds: threads without a slot, frees that arrive after a thread's end */
     struct device_counters device[COUNTER_DEVICES];
     struct call_counters call[COUNTER_CALLS];
@@ -385,6 +402,16 @@ struct intern_totals {
     uint64_t lookups, hits, bytes_in, bytes_saved;
 };
 struct intern_totals intern_totals(const struct counters *c);
+/* All pools of parameter structs together. */
+struct params_totals {
+    uint64_t live_bytes;
+#define X(name, unit, help) uint64_t name;
+    PARAMS_COUNTERS(X)
+#undef X
+};
+struct params_totals params_totals(const struct counters *c);
+/* The site of a pool; NULL: not known. */
+const struct site_counters *params_site(const struct counters *c, const struct params_counters *n);
 /* The cells of device[index], which have memory from now on; called once a context, before it is used. */
 struct device_cells *counters_device_cells(unsigned index);
 /* The numbers of tree[index]; false: there is none. */

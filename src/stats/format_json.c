@@ -216,6 +216,28 @@ static void observed(struct text *t, const struct counters *c) {
     text_add(t, "]}");
 }
 
+static void params(struct text *t, const struct counters *c) {
+    struct params_totals all = params_totals(c);
+    if (all.allocs == 0) return;
+    key(t, "params"), text_char(t, '{');
+    number(t, "live_objects", all.live_objects), number(t, "live_bytes", all.live_bytes), number(t, "held_bytes", all.held_bytes);
+    number(t, "allocs", all.allocs), number(t, "reused", all.reused), ratio(t, "reuse", all.reused, all.allocs);
+    number(t, "looked_bytes", all.looked_bytes), number(t, "duplicate_bytes", all.duplicate_bytes);
+    ratio(t, "duplicate_share", all.duplicate_bytes, all.looked_bytes);
+    key(t, "pools"), text_char(t, '[');
+    for (const struct params_counters *n = c->params; n < c->params + COUNTER_PARAMS; n++) {
+        const struct site_counters *site = params_site(c, n);
+        if (counter_get(&n->size) == 0) continue;
+        text_add(t, t->bytes[t->length - 1] == '[' ? "{" : ",{");
+        string(t, "site", site ? site->name : "?"), number(t, "size", counter_get(&n->size));
+#define X(name, unit, help) number(t, #name, counter_get(&n->name));
+        PARAMS_COUNTERS(X)
+#undef X
+        text_char(t, '}');
+    }
+    text_add(t, "]}");
+}
+
 void format_json(const struct view *v, struct text *t) {
     text_char(t, '{');
     key(t, "version"), text_char(t, '"'), text_version(t, v->c->version), text_char(t, '"');
@@ -233,6 +255,7 @@ void format_json(const struct view *v, struct text *t) {
     struct intern_totals interned = intern_totals(v->c);
     intern(t, &interned);
     observed(t, v->c);
+    params(t, v->c);
     dtesn(t, v->c);
     const struct control *asked = &v->c->control;
     if (counter_get(&asked->served) + counter_get(&asked->expired) > 0) {

@@ -149,6 +149,24 @@ static void pages(struct text *t, const struct intern_totals *n) {
     text_add(t, "  cpu "), text_seconds(t, n->share_cpu_ns), text_add(t, " s\n");
 }
 
+/* All parameter structs, and the pools that hold the most. */
+static void params(struct text *t, const struct counters *c) {
+    struct params_totals all = params_totals(c);
+    if (all.allocs == 0) return;
+    label(t, "params"), count(t, "live", all.live_objects), text_add(t, " objects"), size(t, "of", all.live_bytes), size(t, "held", all.held_bytes);
+    count(t, "allocs", all.allocs), ratio(t, "reused", all.reused, all.allocs), ratio(t, "duplicate", all.duplicate_bytes, all.looked_bytes);
+    text_char(t, '\n');
+    unsigned shown = 0;
+    for (const struct params_counters *n = c->params; n < c->params + COUNTER_PARAMS && shown < SITES_IN_TEXT; n++) {
+        const struct site_counters *site = params_site(c, n);
+        if (counter_get(&n->allocs) == 0) continue;
+        text_add(t, "    "), plain(t, site ? site->name : "?"), text_char(t, ' '), text_u64(t, counter_get(&n->size)), text_add(t, " B:");
+        count(t, "live", counter_get(&n->live_objects)), size(t, "held", counter_get(&n->held_bytes)), count(t, "allocs", counter_get(&n->allocs));
+        ratio(t, "reused", counter_get(&n->reused), counter_get(&n->allocs)), ratio(t, "duplicate", counter_get(&n->duplicate_bytes), counter_get(&n->looked_bytes));
+        text_char(t, '\n'), shown++;
+    }
+}
+
 static void pressure(struct text *t, const struct pressure_counters *p) {
     if (counter_get(&p->looks) == 0) return;
     label(t, "pressure"), text_char(t, ' '), text_add(t, pressure_level_name(counter_get(&p->level)));
@@ -193,6 +211,7 @@ void format_text(const struct view *v, struct text *t) {
     intern(t, &interned);
     pages(t, &interned);
     observed(t, v->c);
+    params(t, v->c);
     dtesn(t, v->c);
     sites(t, v);
     pressure(t, &v->c->pressure);

@@ -24,7 +24,7 @@ enum site_api {
 /* Why a site has its type. */
 enum site_reason { SITE_DEFAULT, SITE_SHIPPED_RULE, SITE_RULE, SITE_API, SITE_LEARNED, SITE_REASONS };
 
-const char *type_name(uint64_t type); /* enum coppice_type: "untyped", "episodic", … */
+const char *type_name(uint64_t type); /* enum coppice_type: "untyped", "episodic", …; and "params" */
 const char *api_name(uint64_t api);
 bool api_is_host(uint64_t api);
 const char *reason_name(uint64_t reason);

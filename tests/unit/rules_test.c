@@ -44,6 +44,8 @@ START_TEST(every_field_is_read) {
     ck_assert(rule_names_frame(&rule, "libpython3.11.so", "_PyX_Eval") && !rule_names_frame(&rule, "libc.so.6", "_PyX_Eval"));
     ck_assert(!rule_names_frame(&rule, "libpython3.11.so", "main"));
     ck_assert(!trouble("=untyped") && rule.library.length == 0 && rule.apis == (1u << API_COUNT) - 1);
+    ck_assert(!trouble("libx.so:<1K=params") && (unsigned)rule.type == TYPE_PARAMS);
+    for (enum site_api api = 0; api < API_COUNT; api++) ck_assert(rule_holds(&rule, "libx.so", api, 200) == api_is_host(api));
     ck_assert(!trouble(":<1M=episodic") && rule.most == (1 << 20) - 1);
 }
 END_TEST
@@ -53,6 +55,8 @@ START_TEST(what_is_wrong_is_named) {
         { "libx.so", "libx.so", "no type" },
         { "libx.so=fleeting", "fleeting", "episodic" },
         { "libx.so=", "", "episodic" },
+        { "libx.so=params+kv", "params+kv", "or params" },
+        { "libx.so:device=params", "libx.so:device=params", "host" },
         { "libx.so:cudaMaloc=semantic", "cudaMaloc", "cudaMalloc" },
         { "libx.so:>=lots=semantic", ">=lots", "64M" },
         { "libx.so:>64M:<1M=semantic", "libx.so:>64M:<1M=semantic", "no size" },

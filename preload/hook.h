@@ -59,12 +59,14 @@ static inline void *hook_refused(size_t size) {
  * -1 for a request that is an error. */
 static inline void *hook_typed(size_t size, enum site_api api, int flags) {
     struct kind kind = heap_kind(size, api);
+    if (unlikely((heap_thread.until_sample -= size < HEAP_LARGE ? 1 : SAMPLE_LARGE) < 0)) return heap_sampled(kind, size, flags);
     return likely(kind.type == COPPICE_UNTYPED) || flags < 0 ? NULL : heap_typed_alloc(kind, size, flags);
 }
 
 /* The same, with the blocks at hand looked at first. */
-static inline void *hook_typed_small(size_t size, enum site_api api, int flags) {
+static inline __attribute__((always_inline)) void *hook_typed_small(size_t size, enum site_api api, int flags) {
     struct kind kind = heap_kind(size, api);
+    if (unlikely(--heap_thread.until_sample < 0)) return heap_sampled(kind, size, flags);
     if (kind.type == COPPICE_UNTYPED || flags < 0) return NULL;
     void *small = flags == 0 ? heap_typed_small((enum coppice_type)kind.type, size) : NULL;
     return likely(small != NULL) ? small : heap_typed_alloc(kind, size, flags);

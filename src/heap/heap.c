@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "heap/budget.h"
 #include "heap/jemalloc.h"
+#include "heap/life.h"
 #include "heap/structs.h"
 #include "heap/thread.h"
 #include "heap/typed.h"
@@ -188,6 +189,7 @@ void heap_refresh_now_and_then(void) {
     int saved = errno;
     heap_decay();
     heap_budget_settle(now);
+    life_sweep(now);
     heap_refresh_resident();
     refresh_cached();
     serve_if_large();

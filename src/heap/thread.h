@@ -15,7 +15,8 @@
 #include "stats/counters.h"
 #include <stdint.h>
 
-enum { HEAP_CREDIT = 64, HEAP_LARGE = 64 << 10, KNOWN_CALLERS = 16 };
+enum { HEAP_CREDIT = 64, HEAP_LARGE = 64 << 10, KNOWN_CALLERS = 16,
+    HEAP_LIVES = TYPE_PARAMS + 1, HEAP_TYPES /* sampled memory (life.h) lives as if it were a type */ };
 
 enum thread_state {
     THREAD_NEW,   /* has no slot yet: the zero of a new thread */
@@ -44,10 +45,10 @@ struct heap_thread {
     const void *caller;                  /* who asked, for the slow half */
     uintptr_t salt;                      /* of what `known` says: another one makes all of it stale */
     struct known { uintptr_t caller; uint64_t least, span; struct kind kind; } known[KNOWN_CALLERS]; /* what was found of callers and sizes */
-    int typed_flags[COPPICE_TYPES];      /* heap/typed.h: how this thread uses the type; 0: not yet */
-    uint16_t typed_cache[COPPICE_TYPES]; /* 1 + its cache */
+    int typed_flags[HEAP_TYPES];         /* heap/typed.h: how this thread uses the type; 0: not yet */
+    uint16_t typed_cache[HEAP_TYPES];    /* 1 + its cache */
     struct typed_small *typed_small;     /* small blocks of types at hand; NULL: none yet */
-    int32_t until_sample;                /* typed allocations until one is counted for its site */
+    int32_t until_sample;                /* classified allocations until one is counted for its site */
     struct thread_counters *own;         /* in THREAD_SHARED: the numbers since the last publication */
 };
 extern _Thread_local struct heap_thread heap_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));

@@ -1,27 +1,30 @@
 /* typed.c: arenas and caches of types; see typed.h. */
 #include "heap/typed.h"
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/options.h"
 #include "base/sys.h"
 #include "base/text.h"
 #include "heap/jemalloc.h"
+#include "heap/life.h"
 #include "heap/structs.h"
 #include <errno.h>
 #include <sys/mman.h>
 
-enum { CACHE_NONE = 1 << 8, SAMPLE = 16, HUGE_FROM = 2 << 20, POPULATE_MOST = 64 << 20 };
+enum { CACHE_NONE = 1 << 8, HUGE_FROM = 2 << 20, POPULATE_MOST = 64 << 20 };
 static inline int cache_flag(unsigned cache) { return (int)(cache + 2) << 8; }
 static inline int arena_flag(unsigned arena) { return (int)(arena + 1) << 20; }
 
 /* What a type's arena is like. decay: ms that freed pages are kept, -1 for ever. */
-static const struct nature { int64_t decay; bool cached, huge, populated; } natures[COPPICE_TYPES] = {
+static const struct nature { int64_t decay; bool cached, huge, populated; } natures[HEAP_TYPES] = {
     [COPPICE_EPISODIC] = { .decay = 10000, .cached = true },
     [COPPICE_PROCEDURAL] = { .decay = 10000, .cached = true },
     [COPPICE_SEMANTIC] = { .decay = 500, .cached = true, .huge = true },
     [COPPICE_EMOTIONAL] = { .decay = -1, .cached = true, .huge = true, .populated = true },
+    [HEAP_LIVES] = { .decay = 2000, .cached = true },
 };
 
-static _Atomic unsigned arenas[COPPICE_TYPES]; /* 1 + index; 0: not made */
+static _Atomic unsigned arenas[HEAP_TYPES]; /* 1 + index; 0: not made */
 static struct lock making = LOCK_INIT(RANK_SITES);
 
 /* --- where an arena's memory comes from: jemalloc 5's extent hooks */
@@ -37,7 +40,7 @@ struct extent_hooks {
     bool (*merge)(struct extent_hooks *hooks, void *a, size_t size_a, void *b, size_t size_b, bool committed, unsigned arena);
 };
 /* One a type, so that the hook's own address says which. */
-static struct extent_hooks hooks[COPPICE_TYPES];
+static struct extent_hooks hooks[HEAP_TYPES];
 
 static void prepare(enum coppice_type type, void *at, size_t size) {
     const struct nature *n = &natures[type];
@@ -147,26 +150,18 @@ static inline int flags_of(struct heap_thread *t, enum coppice_type type) {
 void heap_typed_thread_end(struct heap_thread *t) {
     heap_typed_flush(t);
     if (t->typed_small) t->kept_given -= je_malloc_usable_size(t->typed_small), je_free(t->typed_small), t->typed_small = NULL;
-    for (enum coppice_type type = COPPICE_EPISODIC; type < COPPICE_TYPES; type++) {
+    for (unsigned type = COPPICE_EPISODIC; type < HEAP_TYPES; type++) {
         unsigned cache = t->typed_cache[type] - 1u;
         if (t->typed_cache[type]) je_mallctl("tcache.destroy", NULL, NULL, &cache, sizeof cache);
         t->typed_cache[type] = 0, t->typed_flags[type] = 0;
     }
 }
 
-/* A host site is counted by every SAMPLE-th call of a thread, for all of them: two shared words a call would cost more than malloc. */
-static inline void count(struct heap_thread *t, struct kind kind, size_t size) {
-    if (likely(--t->until_sample > 0) || !kind.site) return;
-    t->until_sample = SAMPLE;
-    struct site_counters *n = site_counters_of(kind);
-    counter_add(&n->allocs, SAMPLE), counter_add(&n->bytes, SAMPLE * size);
-}
-
 /* What jemalloc has given out: frees will want its bin. */
 static void *noted(enum coppice_type type, void *p) {
     if (!p) return NULL;
     size_t usable = je_malloc_usable_size(p);
-    heap_zone_note(p, usable <= SMALL_MOST ? small_bin(type, small_class(usable)) : 0);
+    heap_zone_note(p, usable <= SMALL_MOST && type != (enum coppice_type)HEAP_LIVES ? small_bin(type, small_class(usable)) : 0);
     return p;
 }
 
@@ -184,16 +179,44 @@ void *heap_typed_alloc(struct kind kind, size_t size, int flags) {
     struct heap_thread *t = &heap_thread;
     int own = flags_of(t, (enum coppice_type)kind.type);
     if (unlikely(!own)) return NULL;
-    count(t, kind, size);
     void *small = flags == 0 ? heap_typed_small((enum coppice_type)kind.type, size) : NULL;
     return small ? small : noted((enum coppice_type)kind.type, je_mallocx(likely(size > 0) ? size : 1, own | flags));
+}
+
+/* --- samples */
+
+/* A block whose life is observed; NULL: this one is not. */
+static void *observed(struct kind kind, size_t size, int flags) {
+    int own = flags_of(&heap_thread, (enum coppice_type)HEAP_LIVES);
+    void *p = own ? je_mallocx(likely(size > 0) ? size : 1, own | flags) : NULL;
+    if (p && life_begin(p, size, kind, clock_coarse_ns())) return noted((enum coppice_type)HEAP_LIVES, p);
+    if (p) je_dallocx(p, own);
+    return NULL;
+}
+
+/* Two shared words a call would cost more than malloc: one call in SAMPLE of a thread counts for all of them. Intervals are uneven,
+ * so that a program's own rhythm does not choose. */
+void *heap_sampled(struct kind kind, size_t size, int flags) {
+    struct heap_thread *t = &heap_thread;
+    uint32_t random = life_random();
+    t->until_sample = SAMPLE / 2 + (int32_t)(random % SAMPLE);
+    if (flags < 0) return NULL;
+    if (kind.site && kind.type != TYPE_PARAMS) {
+        uint64_t stands_for = size < HEAP_LARGE ? SAMPLE : SAMPLE / SAMPLE_LARGE;
+        counter_add(&site_counters_of(kind)->allocs, stands_for), counter_add(&site_counters_of(kind)->bytes, stands_for * size);
+        void *p = sites_learn() && random / SAMPLE % SAMPLE_LIVES == 0 ? observed(kind, size, flags) : NULL;
+        if (p) return p;
+    }
+    return kind.type == COPPICE_UNTYPED ? NULL : heap_typed_alloc(kind, size, flags);
 }
 
 void heap_typed_free(enum coppice_type type, void *p) {
     struct heap_thread *t = &heap_thread;
     if (unlikely((unsigned)type == TYPE_PARAMS)) return structs_free(p);
+    bool sampled = type == (enum coppice_type)HEAP_LIVES;
+    if (sampled) life_end(p, clock_coarse_ns());
     size_t usable = je_malloc_usable_size(p);
-    if (usable <= SMALL_MOST && t->typed_small && heap_typed_keep(t, small_bin(type, small_class(usable)), p)) return;
+    if (!sampled && usable <= SMALL_MOST && t->typed_small && heap_typed_keep(t, small_bin(type, small_class(usable)), p)) return;
     int own = flags_of(t, type);
     je_dallocx(p, likely(own != 0) ? own : CACHE_NONE);
 }
@@ -215,6 +238,7 @@ static void *realloc_struct(void *p, size_t size) {
 
 void *heap_typed_realloc(enum coppice_type type, void *p, size_t size) {
     if (unlikely((unsigned)type == TYPE_PARAMS)) return realloc_struct(p, size);
+    if (type == (enum coppice_type)HEAP_LIVES) life_end(p, clock_coarse_ns());
     int own = flags_of(&heap_thread, type);
     return own ? noted(type, je_rallocx(p, size, own)) : NULL;
 }

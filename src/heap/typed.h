@@ -14,6 +14,7 @@
  * Where a type has no memory, or no arena can be made, the request is served as untyped: nothing here fails by itself. */
 #ifndef COPPICE_HEAP_TYPED_H
 #define COPPICE_HEAP_TYPED_H
+#include "heap/life.h"
 #include "heap/thread.h"
 #include "heap/zone.h"
 #include "sites/site.h"
@@ -42,13 +43,12 @@ static inline unsigned small_class(size_t size) { return likely(size <= 1024) ? 
 
 size_t small_bytes(unsigned class);
 
-/* A small block at hand, or NULL; now and then NULL besides, so that heap_typed_alloc can count for the site. */
+/* A small block at hand, or NULL. */
 static inline void *heap_typed_small(enum coppice_type type, size_t size) {
     struct heap_thread *t = &heap_thread;
-    if (unlikely(size > SMALL_MOST || !t->typed_small || t->until_sample <= 1)) return NULL;
+    if (unlikely(size > SMALL_MOST || !t->typed_small)) return NULL;
     struct typed_bin *bin = &t->typed_small->bin[small_bin(type, small_class(size))];
     if (unlikely(bin->count == 0)) return NULL;
-    t->until_sample--;
     t->kept_taken += bin->bytes;
     return bin->block[--bin->count];
 }
@@ -70,8 +70,12 @@ static inline bool heap_typed_free_small(void *p) {
     return true;
 }
 
-/* Memory of a type (not COPPICE_UNTYPED), or a parameter struct (structs.h); NULL: none. Counts for the site now and then. */
+/* Memory of a type (not COPPICE_UNTYPED), or a parameter struct (structs.h); NULL: none. */
 void *heap_typed_alloc(struct kind kind, size_t size, int flags);
+/* The same, and untyped requests too (then NULL is for the caller to serve), when until_sample has come to its end: counts for the
+ * site, and one in SAMPLE_LIVES is a block whose life is observed (life.h). */
+enum { SAMPLE = 16, SAMPLE_LIVES = 4, SAMPLE_LARGE = 8 /* a large request counts as so many */ };
+void *heap_sampled(struct kind kind, size_t size, int flags) COLD;
 /* `type` is what heap_lives_in said of p. */
 void heap_typed_free(enum coppice_type type, void *p);
 /* Keeps the type; NULL: p is as it was. */

@@ -1,6 +1,7 @@
 /* zone.c: the zone is made and shrinks; see zone.h. */
 #include "heap/zone.h"
 #include "base/sys.h"
+#include "heap/thread.h"
 #include <errno.h>
 #include <sys/mman.h>
 
@@ -37,10 +38,11 @@ static void make(size_t wanted) {
 bool heap_zone_slice(unsigned type, size_t wanted, uintptr_t *base, size_t *length) {
     if (!tried && wanted >= GIB) make(wanted);
     tried = true;
-    if (!heap_zone.length || type >= ZONE_SLICES || given >> type & 1) return false;
-    given |= 1u << type;
+    unsigned slice = type == HEAP_LIVES ? ZONE_SLICES - 1 : type - 1;
+    if (!heap_zone.length || type == TYPE_PARAMS || given >> slice & 1) return false;
+    given |= 1u << slice;
     *length = (size_t)1 << heap_zone.shift;
-    *base = heap_zone.base + type * *length;
+    *base = heap_zone.base + slice * *length;
     return true;
 }
 
@@ -51,6 +53,6 @@ void heap_zone_shrink(size_t longest) {
     size_t keep = (pages * ZONE_SLICES + 4095) & -(size_t)4096, have = (heap_zone.pages * ZONE_SLICES + 4095) & -(size_t)4096;
     __atomic_store_n(&heap_zone.pages, pages, __ATOMIC_RELEASE);
     if (keep < have) sys_unmap((char *)heap_zone.bin + keep, have - keep);
-    for (unsigned type = 0; type < ZONE_SLICES; type++)
-        if (!(given >> type & 1)) sys_unmap((void *)(heap_zone.base + type * slice), slice), given |= 1u << type;
+    for (unsigned i = 0; i < ZONE_SLICES; i++)
+        if (!(given >> i & 1)) sys_unmap((void *)(heap_zone.base + i * slice), slice), given |= 1u << i;
 }

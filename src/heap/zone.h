@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ZONE_SLICES = COPPICE_TYPES, ZONE_PAGE = 12 };
+enum { ZONE_SLICES = COPPICE_TYPES, /* without the untyped, with HEAP_LIVES */ ZONE_PAGE = 12 };
 #define ZONE_NOWHERE ((uintptr_t)1 << 63)
 
 struct heap_zone {

@@ -5,6 +5,7 @@
 #include "device/pool.h"
 #include "heap/budget.h"
 #include "heap/heap.h"
+#include "heap/life.h"
 #include "heap/zero.h"
 #include "intern/table.h"
 #include "pressure/senses.h"
@@ -77,6 +78,7 @@ static void full_turn(uint64_t now) {
     heap_decay();
     heap_budget_settle(now);
     heap_refresh_resident(); /* a program that has stopped allocating does not */
+    life_sweep(now);
     released(pool_chore(false));
     timed(now, heap_keeps_too_much(now));
     idle();

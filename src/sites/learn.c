@@ -4,7 +4,8 @@
 static bool most(uint32_t part) { return part * 4 >= LEARN_AFTER * 3; }
 
 static enum coppice_type verdict_of(const struct lesson *l) {
-    if (most(l->same)) return COPPICE_PROCEDURAL;
+    if (l->host && most(l->lasting)) return COPPICE_SEMANTIC;
+    if (most(l->same) && (!l->host || most(l->brief))) return COPPICE_PROCEDURAL;
     if (most(l->brief)) return COPPICE_EPISODIC;
     return most(l->lasting) ? COPPICE_SEMANTIC : COPPICE_UNTYPED;
 }
@@ -21,7 +22,7 @@ static bool window_ends(struct lesson *l) {
 bool lesson_observe(struct lesson *l, uint64_t size, uint64_t lifetime_ns) {
     l->same += size == l->last_size || l->observations == 0;
     l->brief += lifetime_ns < LEARN_SHORT_NS;
-    l->lasting += lifetime_ns > LEARN_LONG_NS;
+    l->lasting += lifetime_ns > (l->host ? LEARN_LONG_HOST_NS : LEARN_LONG_NS);
     l->last_size = size;
     return ++l->observations % LEARN_AFTER == 0 && window_ends(l);
 }

@@ -35,7 +35,7 @@ void sites_start(void) {
     const char *text = option_text(type_rules);
     rules_read(&rules, text);
     count_all = *text || sites_learn();
-    sites_from[SITES_DEVICE] = sites_learn() ? 0 : rules.device_from, sites_from[SITES_HOST] = rules.host_from;
+    sites_from[SITES_DEVICE] = sites_learn() ? 0 : rules.device_from, sites_from[SITES_HOST] = sites_learn() ? 0 : rules.host_from;
 }
 
 void sites_prime(void) {
@@ -86,7 +86,9 @@ static struct { struct lesson lesson; struct entry *entry; } learned[COUNTER_SIT
 static struct lock lesson_lock = LOCK_INIT(RANK_SITES);
 
 static void may_learn(struct entry *e, enum site_api api, enum site_reason reason) {
-    if (sites_learn() && e && e->kind.site && reason == SITE_DEFAULT && !api_is_host(api)) __atomic_store_n(&learned[e->kind.site - 1].entry, e, __ATOMIC_RELEASE);
+    if (!sites_learn() || !e || !e->kind.site || reason != SITE_DEFAULT) return;
+    learned[e->kind.site - 1].lesson.host = api_is_host(api);
+    __atomic_store_n(&learned[e->kind.site - 1].entry, e, __ATOMIC_RELEASE);
 }
 
 /* The type in the entry is one byte: whoever reads it meanwhile has the old or the new. */

@@ -69,7 +69,7 @@ static inline void site_gave(struct kind kind, uint64_t bytes) {
     counter_add(&n->frees, 1);
     atomic_fetch_sub_explicit(&n->live_bytes, bytes, memory_order_relaxed);
 }
-/* A block of device memory of this kind's site ended its life (TYPE_LEARN). */
+/* A block of this kind's site ended its life, or has lived long (TYPE_LEARN). */
 static inline bool sites_learn(void) { return option_number(type_learn); }
 void site_observe(struct kind kind, uint64_t size, uint64_t lifetime_ns);
 void sites_fork_child(void);

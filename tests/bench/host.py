@@ -13,8 +13,8 @@ SIZES = {'16': 16, '256': 256, '8k': 8 << 10, '1m': 1 << 20}
 GOALS = {'16': ('jemalloc', 1.3), '256': ('jemalloc', 1.3), '8k': ('jemalloc', 1.3), '1m': ('glibc', 2.0)}
 LIBRARY = os.path.abspath('build/libcoppice.so')
 ALLOCATORS = {'coppice': LIBRARY, 'classified': LIBRARY, 'glibc': None}
-# every allocation of the benchmark has a type, by a rule of its library
-CLASSIFIED = {'COPPICE_TYPE_RULES': 'host:host=episodic'}
+# every allocation of the benchmark has a type, by a rule of its library, and one in 64 is sampled
+CLASSIFIED = {'COPPICE_TYPE_RULES': 'host:host=episodic', 'COPPICE_TYPE_LEARN': '1'}
 for found in sorted(glob.glob('/usr/lib/*/libjemalloc.so.2')):
     ALLOCATORS['jemalloc'] = found
 

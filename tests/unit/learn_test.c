@@ -55,5 +55,18 @@ START_TEST(one_odd_window_changes_nothing) {
 }
 END_TEST
 
+/* On the host sizes say little and lifetimes much. */
+START_TEST(host_lifetimes_come_first) {
+    l.host = true;
+    lives(LEARN_AFTER, 4096, 0, 11000 * (uint64_t)MS);
+    ck_assert_int_eq(l.type, COPPICE_SEMANTIC);
+    ck_assert(!lives(LEARN_AFTER, 4096, 0, MS));
+    ck_assert(lives(LEARN_AFTER, 4096, 0, MS));
+    ck_assert_int_eq(l.type, COPPICE_PROCEDURAL);
+    begin(), l.host = true;
+    ck_assert(!lives(LEARN_AFTER, 4096, 0, 5000 * (uint64_t)MS));
+}
+END_TEST
+
 SUITE("learn", begin, NULL, nothing_is_learned_from_too_little, equal_sizes_are_procedural, short_lives_of_all_sizes_are_episodic, long_lives_are_semantic,
-      what_is_neither_stays_untyped, one_odd_window_changes_nothing)
+      what_is_neither_stays_untyped, one_odd_window_changes_nothing, host_lifetimes_come_first)

@@ -91,6 +91,7 @@ void heap_decay(void) {
 size_t heap_purge(void) {
     size_t before = heap_returned_bytes();
     int saved = errno;
+    kept_sweep(true);
     purge();
     size_t gone = heap_returned_bytes() - before;
     heap_budget_consolidated(gone);

@@ -50,7 +50,7 @@ void heap_thread_begin(void) {
     t->told_allocated = heap_thread_allocated(t), t->told_freed = heap_thread_freed(t);
     if (atomic_load_explicit(&child_unsettled, memory_order_relaxed)) heap_settle_child();
     if (t->state == THREAD_SHARED && !t->rounds) take_slot(t);
-    if (have_key) pthread_setspecific(key, t);
+    if (have_key && pthread_setspecific(key, t) == 0 && !t->previous_known) kept_thread_begin(t);
     heap_thread_classify();
     errno = saved;
 }
@@ -132,7 +132,7 @@ void heap_publish(void) {
 static void thread_end(void *argument) {
     struct heap_thread *t = &heap_thread;
     if (++t->rounds < LAST_ROUND && pthread_setspecific(key, t) == 0) return;
-    kept_release(true);
+    kept_thread_end(t), kept_release(true);
     heap_typed_thread_end(t);
     heap_publish();
     heap_budget_thread_end(t);
@@ -149,6 +149,7 @@ void heap_thread_fork_child(void) {
     struct heap_thread *t = &heap_thread;
     atomic_store(&child_unsettled, true);
     heap_budget_fork_child();
+    kept_fork_child(t);
     if (t->state == THREAD_NEW) return;
     own_counters = (struct thread_counters){ 0 };
     share(t);

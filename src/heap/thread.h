@@ -38,6 +38,8 @@ struct heap_thread {
     uint32_t until_rare;                 /* publications until the rare work is looked at */
     struct kept_block kept[KEPT_BLOCKS];
     uint64_t kept_taken, kept_given;     /* corrections of *allocated and *freed (heap/kept.h) */
+    struct heap_thread *next_known, **previous_known; /* the list of those who may be asked for it */
+    uint64_t swept_work;                 /* bytes ever moved, as of the last sweep */
     uint32_t rounds;                     /* of key destructors seen */
     int64_t grant;                       /* heap/budget.h: budget taken and not used */
     uint32_t membrane;                   /* where it is taken, if */

@@ -6,6 +6,7 @@
 #include "heap/budget.h"
 #include "heap/heap.h"
 #include "heap/life.h"
+#include "heap/kept.h"
 #include "heap/zero.h"
 #include "intern/table.h"
 #include "pressure/senses.h"
@@ -75,6 +76,7 @@ static void idle(void) {
 
 /* What needs no look more often than once a second. */
 static void full_turn(uint64_t now) {
+    kept_sweep(false);
     heap_decay();
     heap_budget_settle(now);
     heap_refresh_resident(); /* a program that has stopped allocating does not */

@@ -2,7 +2,8 @@
  *
  * The *cleaner* takes turns on the service thread (stats/service.h), about once a second, ten times as often while memory
  * is getting tight. It takes no lock that a hit needs for longer than a hit does. In a turn
- *   - what has been free for the heap's decay time goes, in arenas that nobody uses too; where a device is idle, what
+ *   - what has been free for the heap's decay time goes, in arenas that nobody uses too, and the large blocks that idle
+ *     threads keep (heap/kept.h); where a device is idle, what
  *     demand is no longer worth (dtesn/demand.h)
  *   - pressure: of the host, what is free in the heap and the cached page-locked memory that is not in use just now; of a
  *     device, all of its cache that is not in use just now. When that brought

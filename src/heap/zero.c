@@ -16,7 +16,7 @@
 
 enum { SEGMENTS = 8, PAGE = REACH_PAGE, WORDS = REACH_PAGES / 64, REGIONS = 64, WORTH = 16 /* pages of a chunk */, LONGEST_REST = 64 };
 #define LITTLE ((uint64_t)1 << 20)
-#define STRIDE ((uint64_t)32 << 20) /* looked for pages in one call */
+#define STRIDE ((uint64_t)8 << 20)  /* looked for pages in one call */
 
 /* Newer than the headers that we build with (linux/fs.h of 6.7). */
 struct region { uint64_t start, end, categories; };

@@ -112,6 +112,7 @@ static void host(struct text *t, const struct view *v) {
     number(t, "inherited_bytes", counter_get(&v->c->inherited_bytes));
     number(t, "foreign_frees", counter_get(&h->foreign_frees));
     number(t, "bootstrap_bytes", counter_get(&h->bootstrap_bytes));
+    if (counter_get(&h->cleared_bytes)) number(t, "cleared_bytes", counter_get(&h->cleared_bytes));
     if (counter_get(&h->zero_state) == ZERO_REFUSED) key(t, "zero_reclaim"), text_json_string(t, "not permitted");
     if (counter_get(&h->zero_state) == ZERO_AT_WORK) {
         key(t, "zero_reclaim"), text_json_string(t, "at work");

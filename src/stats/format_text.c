@@ -36,6 +36,7 @@ static void host(struct text *t, const struct view *v) {
     if (v->has_resident) size(t, "resident", v->resident_bytes);
     if (v->has_peak_resident) size(t, "peak", v->peak_resident_bytes);
     count(t, "allocs", v->host.allocs), count(t, "frees", v->host.frees);
+    if (counter_get(&v->c->host.cleared_bytes)) size(t, "cleared unwritten", counter_get(&v->c->host.cleared_bytes));
     if (counter_get(&v->c->host.reclaimed_bytes)) size(t, "zeros dropped", counter_get(&v->c->host.reclaimed_bytes));
     if (counter_get(&v->c->host.zero_state) == ZERO_REFUSED) text_add(t, "  zeros stay: userfaultfd is not permitted");
     text_char(t, '\n');

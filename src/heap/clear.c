@@ -2,6 +2,7 @@
  * anonymous and unlocked, so it is asked first; then MADV_DONTNEED drops the pages. Either failing leaves memory whose
  * content is void but which the caller is about to write anyway. */
 #include "heap/clear.h"
+#include "heap/huge.h"
 #include "heap/reach.h"
 #include "heap/shared.h"
 #include "heap/thread.h"
@@ -107,6 +108,7 @@ bool heap_clear(void *p, size_t length, const void *caller, heap_fill *fill) {
         fill(p, 0, first - from);
         fill((void *)last, 0, to - last);
         counter_add(&counters->host.cleared_bytes, last - first);
+        heap_huge_sparse(first, last - first);
         watch(first, last - first, site);
     }
     errno = saved;

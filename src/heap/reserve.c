@@ -10,6 +10,7 @@
 #include "base/lock.h"
 #include "base/sys.h"
 #include "heap/heap.h"
+#include "heap/huge.h"
 #include "heap/jemalloc.h"
 #include "heap/reach.h"
 #include "heap/shared.h"
@@ -121,6 +122,7 @@ static struct segment *add_segment(size_t least, unsigned type) {
     struct segment *s = &segments[n];
     s->base = at;
     s->top = round_up(s->base, GRAIN);
+    heap_huge_segment((void *)at, wanted);
     s->type = type;
     atomic_store(&s->end, s->base + wanted);
     if (n == 0) heap_first = (struct heap_range){ s->base, wanted };

@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "heap/huge.h"
 #include "heap/jemalloc.h"
 #include "heap/life.h"
 #include "heap/structs.h"
@@ -44,7 +45,7 @@ static struct extent_hooks hooks[HEAP_TYPES];
 
 static void prepare(enum coppice_type type, void *at, size_t size) {
     const struct nature *n = &natures[type];
-    if (n->huge && size >= HUGE_FROM) sys_advise(at, size, option_number(intern) == INTERN_PAGES && type == COPPICE_SEMANTIC ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+    if (n->huge && heap_huge_allowed() && size >= HUGE_FROM) sys_advise(at, size, option_number(intern) == INTERN_PAGES && type == COPPICE_SEMANTIC ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     if (n->populated && size <= POPULATE_MOST) sys_populate(at, size);
 }
 

@@ -207,17 +207,6 @@ static int take_guard(const char *path) {
     return -1;
 }
 
-static int listen_at(const char *path) {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    if (strlen(path) >= sizeof address.sun_path) return -1;
-    strcpy(address.sun_path, path);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    unlink(path); /* of a broker that is gone: we have the guard */
-    if (fd >= 0 && fchmod(fd, 0600) == 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, CLIENTS) == 0) return fd;
-    if (fd >= 0) close(fd);
-    return -1;
-}
-
 static void end(void) {
     if (broker.listener >= 0) close(broker.listener);
     if (broker.guard >= 0) close(broker.guard);
@@ -229,7 +218,7 @@ bool broker_start(const char *path) {
     for (unsigned i = 0; i < CLIENTS; i++) broker.client[i].fd = -1;
     for (unsigned i = 0; i < FILES; i++) broker.file[i].fd = -1;
     broker.published = broker.complaints = 0;
-    broker.listener = listen_at(path);
+    broker.listener = channel_listen(path, CLIENTS);
     if (broker.listener >= 0 && grow() && service_thread(work, "coppice-broker")) return true;
     end();
     return false;

@@ -3,9 +3,12 @@
 #include "base/text.h"
 #include "stats/folder.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 size_t channel_length(const struct channel_head *head) {
@@ -78,7 +81,9 @@ bool channel_peer_is_own(int socket) {
     return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && peer.uid == geteuid();
 }
 
-bool channel_path(char *path, size_t capacity) {
+bool channel_path(char *path, size_t capacity) { return channel_path_of("share", path, capacity); }
+
+bool channel_path_of(const char *name, char *path, size_t capacity) {
     char folder[FOLDER_PATH];
     for (unsigned place = 0; place < FOLDER_PLACES; place++) {
         if (!folder_path(place, geteuid(), folder)) continue;
@@ -86,8 +91,53 @@ bool channel_path(char *path, size_t capacity) {
         if (fd < 0) continue;
         close(fd);
         struct text t = text_in(path, capacity);
-        text_add(&t, folder), text_add(&t, "/share");
-        return strlen(path) == strlen(folder) + 6;
+        text_add(&t, folder), text_char(&t, '/'), text_add(&t, name);
+        return !t.full;
     }
     return false;
+}
+
+enum { ABOVE = 512 /* descriptors: out of the way of programs that count on low numbers */ };
+
+static int open_socket(int flags) {
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0), high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, ABOVE);
+    if (high >= 0) close(fd), fd = high;
+    return fd;
+}
+
+static bool address_of(const char *path, struct sockaddr_un *address) {
+    *address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof address->sun_path) return false;
+    strcpy(address->sun_path, path);
+    return true;
+}
+
+int channel_listen(const char *path, int backlog) {
+    struct sockaddr_un address;
+    if (!address_of(path, &address)) return -1;
+    int fd = open_socket(SOCK_NONBLOCK);
+    unlink(path);
+    if (fd >= 0 && fchmod(fd, 0600) == 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, backlog) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+int channel_connect(const char *path, int patience_ms) {
+    struct sockaddr_un address;
+    struct timeval patience = { .tv_sec = patience_ms / 1000, .tv_usec = patience_ms % 1000 * 1000 };
+    int fd = address_of(path, &address) ? open_socket(0) : -1;
+    if (fd < 0) return -1;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && channel_peer_is_own(fd)) return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+uint64_t channel_cookie(int socket) {
+    uint64_t value = 0;
+    socklen_t length = sizeof value;
+    return getsockopt(socket, SOL_SOCKET, SO_COOKIE, &value, &length) == 0 ? value : 0;
 }

@@ -48,6 +48,14 @@ int channel_send(int socket, const struct channel_frame *frame);
 int channel_receive(int socket, struct channel_frame *frame);
 /* Is the other side a process of the same user? */
 bool channel_peer_is_own(int socket);
-/* The path of the socket; false: there is no folder. */
+/* The path of the broker's socket, or of another one in the same folder, "" being the folder; false: there is no folder. */
 bool channel_path(char *path, size_t capacity);
+bool channel_path_of(const char *name, char *path, size_t capacity);
+/* A socket that listens there, mode 0600, in place of whatever lay there; -1: it cannot be. Its accept does not block. */
+int channel_listen(const char *path, int backlog);
+/* One that is connected to a process of the same user, its number out of the way of programs; sending and receiving wait for at most
+ * `patience_ms`. -1, and errno as of connect: nobody is there. */
+int channel_connect(const char *path, int patience_ms);
+/* What a descriptor of ours is known by: the program may have closed it and opened its own under the number. */
+uint64_t channel_cookie(int socket);
 #endif

@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { FILES = 1024, ABOVE = 512 /* descriptors: out of the way of programs that count on low numbers */ };
+enum { FILES = 1024 };
 #define TRY_AGAIN_NS 3000000000u
 
 static int channel = -1;
@@ -23,46 +23,24 @@ static struct sealed file[FILES];
 static bool has_file[FILES];
 static struct channel_frame question, reply;
 
-static uint64_t cookie_of(int fd) {
-    uint64_t value = 0;
-    socklen_t length = sizeof value;
-    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &value, &length) == 0 ? value : 0;
-}
-
 /* `why` NULL: the broker has ended, which is nobody's fault. */
 static void hang_up(const char *why) {
     if (why && !complained) log_line("sharing equal pages: the broker sent ", why, "; trying again later", NULL);
     if (why) complained = true;
-    if (channel >= 0 && cookie_of(channel) == cookie) close(channel);
+    if (channel >= 0 && channel_cookie(channel) == cookie) close(channel);
     channel = -1;
     try_after = clock_ns() + (why ? 10 * (uint64_t)TRY_AGAIN_NS : 0);
 }
 
-static int connect_to(const char *path) {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    struct timeval patience = { .tv_sec = CHANNEL_PATIENCE_MS / 1000 };
-    if (strlen(path) >= sizeof address.sun_path) return -1;
-    strcpy(address.sun_path, path);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    int high = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, ABOVE);
-    if (high >= 0) close(fd), fd = high;
-    if (fd < 0) return -1;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && channel_peer_is_own(fd)) return fd;
-    close(fd);
-    return -1;
-}
-
 bool client_ready(void) {
     char path[sizeof(struct sockaddr_un)];
-    if (channel >= 0 && cookie_of(channel) == cookie) return true;
+    if (channel >= 0 && channel_cookie(channel) == cookie) return true;
     channel = -1;
     if (clock_ns() < try_after || !channel_path(path, sizeof path)) return false;
-    channel = connect_to(path);
-    if (channel < 0 && broker_start(path)) channel = connect_to(path);
+    channel = channel_connect(path, CHANNEL_PATIENCE_MS);
+    if (channel < 0 && broker_start(path)) channel = channel_connect(path, CHANNEL_PATIENCE_MS);
     if (channel < 0) try_after = clock_ns() + TRY_AGAIN_NS / 10; /* somebody may be about to become the broker */
-    else cookie = cookie_of(channel);
+    else cookie = channel_cookie(channel);
     return channel >= 0;
 }
 
@@ -117,7 +95,7 @@ void client_put_files(void) {
 }
 
 void client_fork_child(void) {
-    if (channel >= 0 && cookie_of(channel) == cookie) close(channel);
+    if (channel >= 0 && channel_cookie(channel) == cookie) close(channel);
     channel = -1;
     client_put_files();
     try_after = 0;

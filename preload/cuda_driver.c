@@ -10,6 +10,8 @@
 #include "device/fence.h"
 #include "device/work.h"
 #include "heap/clear.h"
+#include "intern/peers.h"
+#include "preload/cuda_weights.h"
 #include "preload/symbol_lookup.h"
 #include "stats/counters.h"
 #include <dlfcn.h>
@@ -18,7 +20,7 @@
 
 enum hook_id {
 #define ACTED_HOOK(name) HOOK_##name,
-#define PASS_HOOK(kind, name, params, args, bytes, stream, trace) HOOK_##name,
+#define PASS_HOOK(kind, name, params, args, bytes, stream, trace, weights) HOOK_##name,
 #define KNOWN_NAME(name)
 #include "cuda_hooks.inc"
     HOOK_COUNT
@@ -28,7 +30,7 @@ static const struct hook_row { const char *name; void *hook; enum hook_kind kind
 #undef ACTED_HOOK
 #undef PASS_HOOK
 #define ACTED_HOOK(name) { #name, (void *)name, ACTED },
-#define PASS_HOOK(kind, name, params, args, bytes, stream, trace) { #name, (void *)name, kind },
+#define PASS_HOOK(kind, name, params, args, bytes, stream, trace, weights) { #name, (void *)name, kind },
 #include "cuda_hooks.inc"
 };
 /* Every name of the header, without ABI suffixes, sorted. */
@@ -37,7 +39,7 @@ static const char *const known_names[] = {
 #undef PASS_HOOK
 #undef KNOWN_NAME
 #define ACTED_HOOK(name)
-#define PASS_HOOK(kind, name, params, args, bytes, stream, trace)
+#define PASS_HOOK(kind, name, params, args, bytes, stream, trace, weights)
 #define KNOWN_NAME(name) name,
 #include "cuda_hooks.inc"
 };
@@ -64,6 +66,7 @@ static COLD bool open_driver(void) {
     dlclose(handle);
     dlerror();
     driver_fill(find_for_device);
+    weights_start(), peers_install();
     sites_prime();
     atomic_store_explicit(&in_force, coppice_start() == MODE_ON && driver_ready(), memory_order_release);
     return true;
@@ -123,7 +126,7 @@ bool cuda_driver_has_hook(const char *name) {
 /* In a fork's child nothing of the parent's CUDA state may be used: every hook passes through. */
 static void fork_child(void) {
     atomic_store(&in_force, false);
-    device_fork_child();
+    device_fork_child(), peers_fork_child();
 }
 static __attribute__((constructor)) void watch_fork(void) { pthread_atfork(NULL, NULL, fork_child); }
 
@@ -133,7 +136,7 @@ static __attribute__((constructor)) void watch_fork(void) { pthread_atfork(NULL,
 #undef KNOWN_NAME
 #define ACTED_HOOK(name)
 #define KNOWN_NAME(name)
-#define PASS_HOOK(kind, name, params, args, bytes, stream, trace) \
+#define PASS_HOOK(kind, name, params, args, bytes, stream, trace, weights) \
     EXPORT CUresult name params { \
         __typeof__(&name) real = REAL(name); \
         struct room room = { 0 }; \
@@ -142,7 +145,8 @@ static __attribute__((constructor)) void watch_fork(void) { pthread_atfork(NULL,
         if (kind == ALLOC || kind == SIZED) counter_add(hook_calls[HOOK_##name], 1); \
         if (kind == SIZED && !room_is_left(bytes)) return CUDA_ERROR_OUT_OF_MEMORY; \
         do { \
-            answer = real args; \
+            if (kind == WORK && unlikely(atomic_load_explicit(&weights_on, memory_order_relaxed))) answer = weights; \
+            else answer = real args; \
             if (kind == WORK) stream_worked(stream); \
         } while (room_made(&room, answer)); \
         if (unlikely(room.links > 0)) room_settled(&room, answer); \
@@ -250,6 +254,7 @@ EXPORT CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address) {
 }
 
 EXPORT CUresult cuMemGetHandleForAddressRange(void *handle, CUdeviceptr address, size_t size, CUmemRangeHandleType type, unsigned long long flags) {
+    if (IN_FORCE()) weights_exclude(address); /* before it is shown: what others have too is nobody's to hand out */
     CUresult answer = REAL(cuMemGetHandleForAddressRange)(handle, address, size, type, flags);
     if (IN_FORCE() && answer == CUDA_SUCCESS) device_exported(address);
     return answer;
@@ -260,6 +265,7 @@ static bool shows_identity(CUpointer_attribute attribute) {
 }
 
 EXPORT CUresult cuPointerGetAttribute(void *value, CUpointer_attribute attribute, CUdeviceptr address) {
+    if (IN_FORCE()) weights_asked_about(address);
     CUresult answer = REAL(cuPointerGetAttribute)(value, attribute, address);
     if (!IN_FORCE() || answer != CUDA_SUCCESS) return answer;
     if (shows_identity(attribute)) device_exported(address);
@@ -268,6 +274,7 @@ EXPORT CUresult cuPointerGetAttribute(void *value, CUpointer_attribute attribute
 }
 
 EXPORT CUresult cuPointerGetAttributes(unsigned count, CUpointer_attribute *attributes, void **values, CUdeviceptr address) {
+    if (IN_FORCE()) weights_asked_about(address);
     CUresult answer = REAL(cuPointerGetAttributes)(count, attributes, values, address);
     if (!IN_FORCE() || answer != CUDA_SUCCESS) return answer;
     for (unsigned i = 0; i < count; i++) {
@@ -279,6 +286,7 @@ EXPORT CUresult cuPointerGetAttributes(unsigned count, CUpointer_attribute *attr
 
 /* SYNC_MEMOPS marks the allocation itself: the next owner must not inherit it. */
 EXPORT CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdeviceptr address) {
+    if (IN_FORCE()) weights_exclude(address);
     CUresult answer = REAL(cuPointerSetAttribute)(value, attribute, address);
     if (IN_FORCE() && answer == CUDA_SUCCESS) device_exported(address);
     return answer;

@@ -12,6 +12,9 @@
 
 enum lock_rank {
     RANK_START,     /* one-time initialisation */
+    RANK_SETTLE,    /* device: who asks who else has the same weights */
+    RANK_HOLD,      /* device: submissions are held */
+    RANK_WEIGHTS,   /* device: states of weights */
     RANK_CAPTURE,   /* device: captures against event recording */
     RANK_DRIVER,    /* device: resolving the real functions, context list */
     RANK_CONTEXT,   /* device: one context's slow paths */

@@ -37,6 +37,7 @@ struct block {
     struct context *context;   /* constant while not GONE */
     _Atomic uint32_t state;
     _Atomic uint32_t tainted;  /* identity was exported: never reused */
+    bool weights;              /* made by weights.h: never cached; constant once its address is known to anybody */
     uint32_t tick;             /* CACHED: the context's seconds when it was freed */
     uint64_t born;             /* LIVE, where sites learn: CLOCK_MONOTONIC ns of the allocation */
     struct kind kind;          /* what this allocation is; written by the allocating thread, kept while cached */

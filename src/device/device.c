@@ -5,6 +5,7 @@
 #include "device/page.h"
 #include "device/source.h"
 #include "device/trace.h"
+#include "device/weights.h"
 
 /* Pitches that the driver has chosen, by width and element size: what a cached pitched block is found by. */
 enum { PITCHES = 64 };
@@ -34,14 +35,16 @@ CUresult device_alloc(CUdeviceptr *address, size_t size) {
     thread_device.tried = false;
     struct context *c = context_current();
     if (!c || !address || size == 0) return driver.cuMemAlloc_v2(address, size);
-    uint64_t cached = !tried && pool_is_open(c) ? pool_take(c, size, LAYER_DRIVER) : 0;
+    bool weights = weights_wanted(size);
+    uint64_t cached = !tried && !weights && pool_is_open(c) ? pool_take(c, size, LAYER_DRIVER) : 0;
     if (cached) {
         *address = cached;
         return CUDA_SUCCESS;
     }
     if (!budget_admit(c, size)) return CUDA_ERROR_OUT_OF_MEMORY;
     bool open = pool_is_open(c) && room_could_be(c, size);
-    uint64_t stitched = open ? source_take(c, size) : 0;
+    uint64_t stitched = open && weights ? weights_take(c, size) : 0;
+    if (open && !stitched) stitched = source_take(c, size);
     if (stitched) {
         *address = stitched;
         budget_dismiss();
@@ -142,7 +145,8 @@ CUresult device_memory_info(size_t *available, size_t *total) {
     CUresult answer = driver.cuMemGetInfo_v2(&left, &all);
     if (answer != CUDA_SUCCESS) return answer;
     struct context *c = context_current();
-    uint64_t honest = left + (c ? context_cached_on(c->ordinal) : 0);
+    uint64_t honest = left + (c ? context_cached_on(c->ordinal) : 0), bare = c ? weights_bare_on(c->ordinal) : 0;
+    honest = honest > bare ? honest - bare : 0; /* promised, and not taken yet */
     uint64_t reserve = option_number(device_reserve);
     honest = honest < all ? honest : all;
     if (available) *available = honest > reserve ? honest - reserve : 0;
@@ -153,6 +157,7 @@ CUresult device_memory_info(size_t *available, size_t *total) {
 CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr address) {
     CUdeviceptr start = 0;
     size_t length = 0;
+    weights_asked_about(address);
     CUresult answer = driver.cuMemGetAddressRange_v2(&start, &length, address);
     if (answer != CUDA_SUCCESS) return answer;
     uint64_t paged = source_base(address);
@@ -210,6 +215,7 @@ static void look_inside(struct block *b, void *with) {
 }
 
 void device_exported(CUdeviceptr address) {
+    weights_exclude(address);
     if (!block_find(address) && pinned_taint(address)) return;
     struct inside in = { address, address };
     if (!block_find(address)) block_each(look_inside, &in);
@@ -218,7 +224,7 @@ void device_exported(CUdeviceptr address) {
 
 void device_context_ended(struct context *c, bool ended) {
     if (!c) return;
-    if (ended) pinned_context_ended(c), pool_drop_context(c), context_ended(c);
+    if (ended) pinned_context_ended(c), weights_context_ended(c), pool_drop_context(c), context_ended(c);
     else context_reopen(c);
 }
 
@@ -255,4 +261,4 @@ void device_note_other(enum trace_other kind, uint64_t address, uint64_t size, u
     if (trace_wanted()) trace_event(TRACE_OTHER, kind, c ? c->index : UINT32_MAX, .address = address, .size = size, .extra = extra);
 }
 
-void device_fork_child(void) { pool_fork_child(), pinned_fork_child(), room_fork_child(); }
+void device_fork_child(void) { weights_fork_child(), pool_fork_child(), pinned_fork_child(), room_fork_child(); }

@@ -7,6 +7,7 @@
 #include "device/pool.h"
 #include "device/trace_format.h"
 #include "device/room.h"
+#include "device/weights.h"
 
 /* Who asks for `size` bytes: settles the kind of the allocation that this thread makes next. */
 static inline void device_asked(size_t size, const void *caller, enum site_api api) {
@@ -16,7 +17,7 @@ static inline void device_asked(size_t size, const void *caller, enum site_api a
 /* For the runtime's fast path: a hit or nothing (0), and a cached free or nothing (false). */
 static inline uint64_t device_hit(size_t size) {
     struct context *c = context_known();
-    if (unlikely(!c || size == 0 || !pool_is_open(c))) return 0;
+    if (unlikely(!c || size == 0 || !pool_is_open(c) || weights_wanted(size))) return 0;
     uint64_t address = pool_take(c, size, LAYER_RUNTIME);
     thread_device.tried = address == 0;
     return address;

@@ -16,7 +16,8 @@
     X(cuDeviceGetName) X(cuDeviceGetUuid_v2) X(cuDeviceTotalMem_v2) X(cuDevicePrimaryCtxGetState) \
     X(cuMemHostAlloc) X(cuMemAllocHost_v2) X(cuMemFreeHost) X(cuDeviceGetDefaultMemPool) X(cuMemPoolTrimTo) X(cuDeviceGraphMemTrim) \
     X(cuDeviceGetAttribute) X(cuMemAddressReserve) X(cuMemAddressFree) X(cuMemCreate) X(cuMemRelease) X(cuMemMap) X(cuMemUnmap) \
-    X(cuMemSetAccess) X(cuMemGetAllocationGranularity)
+    X(cuMemSetAccess) X(cuMemGetAllocationGranularity) X(cuMemGetAccess) X(cuMemExportToShareableHandle) X(cuMemImportFromShareableHandle) \
+    X(cuMemGetAllocationPropertiesFromHandle) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyDtoDAsync_v2) X(cuPointerGetAttribute)
 
 struct driver {
 #define X(name) __typeof__(&name) name;

@@ -7,7 +7,7 @@
 static struct lock fill_lock = LOCK_INIT(RANK_CONTEXT);
 static CUstream streams[CONTEXTS]; /* under fill_lock */
 
-static CUstream stream_of(struct context *c) {
+CUstream fill_stream(struct context *c) {
     lock_take(&fill_lock);
     CUstream *stream = &streams[c->index];
     if (!*stream && driver.cuStreamCreate(stream, CU_STREAM_NON_BLOCKING) != CUDA_SUCCESS) *stream = NULL;
@@ -27,7 +27,7 @@ static CUresult fill_in(CUstream stream, uint64_t address, unsigned char value, 
 bool fill_bytes(struct context *c, uint64_t address, unsigned char value, uint64_t size) {
     if (!driver.cuMemsetD8Async || !driver.cuStreamSynchronize || !driver.cuStreamCreate || !context_enter(c)) return false;
     bool relaxed = capture_relax();
-    CUstream stream = stream_of(c);
+    CUstream stream = fill_stream(c);
     CUresult answer = stream ? fill_in(stream, address, value, size) : CUDA_ERROR_OUT_OF_MEMORY;
     capture_unrelax(relaxed);
     context_leave(c);

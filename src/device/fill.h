@@ -13,6 +13,8 @@ enum { POISON_BYTE = 0xff };
 
 /* False when the driver cannot: then the bytes are what they were, or part of them. */
 bool fill_bytes(struct context *c, uint64_t address, unsigned char value, uint64_t size);
+/* The stream; NULL: there is none. The context is current. */
+CUstream fill_stream(struct context *c);
 /* The context is gone, and its stream with it. */
 void fill_forget(struct context *c);
 void fill_fork_child(void);

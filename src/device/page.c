@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "base/sys.h"
 #include "device/capture.h"
+#include "device/weights_parts.h"
 #include <sys/mman.h>
 
 enum { RESERVE_TIMES = 8, SLAB_BYTES = 64 << 10 };
@@ -113,7 +114,7 @@ void page_push(struct pages *p, struct page *page) {
     atomic_fetch_add_explicit(&p->free_count, 1, memory_order_relaxed);
 }
 
-static struct page *descriptor(struct pages *p) {
+struct page *page_descriptor(struct pages *p) {
     if (!p->spare) {
         struct page *slab = sys_map(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE);
         for (size_t i = 0; slab && i < SLAB_BYTES / sizeof *slab; i++) slab[i].next = p->spare, p->spare = &slab[i];
@@ -132,7 +133,7 @@ uint32_t pages_grow(struct pages *p, uint32_t n) {
         CUmemGenericAllocationHandle handle;
         if (driver.cuMemCreate(&handle, PAGE_BYTES, &p->property, 0) != CUDA_SUCCESS) break;
         lock_take(&p->lock);
-        struct page *page = descriptor(p);
+        struct page *page = page_descriptor(p);
         if (page) {
             *page = (struct page){ .handle = handle, .home = NO_SLOT };
             page_push(p, page);
@@ -200,7 +201,8 @@ void pages_admit(struct pages *p, CUdevice device) {
         p->access[p->access_count++].location.id = device;
         /* a slot without its page mapped yet is opened by whoever maps it, with the longer list */
         for (uint32_t slot = 0; slot < p->space.slots; slot++)
-            if (p->space.page[slot]) page_open_access(p, slot, 1);
+            if (p->space.page[slot] && !p->space.page[slot]->read_only) page_open_access(p, slot, 1);
+            else if (p->space.page[slot]) weight_open_access(p, slot, false);
     }
     lock_release(&p->lock);
     capture_unrelax(mode);

@@ -30,6 +30,9 @@ struct page {
     struct page *next;   /* free pages; spare descriptors */
     struct share *share; /* NULL: free or whole */
     uint32_t home;       /* its slot for small blocks, NO_SLOT until it has one */
+    /* pages of weights (weights.h): slots that have it mapped; it is another process's, or has been shown to one; kernels only read */
+    uint32_t users;
+    bool borrowed, exported, read_only;
 };
 
 struct pages {
@@ -44,6 +47,8 @@ struct pages {
     CUmemAllocationProp property;
     CUmemAccessDesc access[PAGE_ACCESS]; /* the context's device, then those that may reach it as peers */
     uint32_t access_count;
+    struct weights *weights; /* weights.h; NULL: there are none */
+    bool weights_declined;
 };
 
 /* The pages of a context, made at the first call; NULL: it has none, blocks come whole from the driver (DEVICE_BACKEND=block,
@@ -75,6 +80,8 @@ void pages_drop(struct pages *p);
 /* `device` may reach this memory from now on (peer access). */
 void pages_admit(struct pages *p, CUdevice device);
 
+/* A descriptor; under the lock. NULL: no memory. */
+struct page *page_descriptor(struct pages *p);
 /* For stitch.c: a free page, one with a home if need be, NULL: none; a page becomes free; an empty share's page does. */
 struct page *page_pop(struct pages *p, bool with_home);
 void page_push(struct pages *p, struct page *page);

@@ -202,7 +202,7 @@ static COLD void now_and_then(struct context *c, bool pending) {
 /* May this block be cached? Decided before it changes state. What is too large for the cache alone is still worth its pages. */
 static inline bool can_keep(struct block *b) {
     struct context *c = b->context;
-    return pool_is_open(c) && !atomic_load_explicit(&b->tainted, memory_order_acquire) &&
+    return pool_is_open(c) && !b->weights && !atomic_load_explicit(&b->tainted, memory_order_acquire) &&
            (b->size <= c->pool_max || pages_hold(c->pages, b->address));
 }
 

@@ -5,6 +5,7 @@
 #include "device/fence.h"
 #include "device/fill.h"
 #include "device/room.h"
+#include "device/weights.h"
 
 /* How long a request waits for memory behind a fence before new pages are taken: see pool.c. */
 /* The first link of the chain gives the own cache back, whose pages have been used up before it begins. */
@@ -101,7 +102,7 @@ static bool driver_objects(const struct block *b, CUresult *answer) {
 
 /* Nobody can wait for the work that may use it: it waits in the cache, or, where it was shown, until the context ends. */
 static CUresult free_during_capture(struct block *b) {
-    if (!atomic_load(&b->tainted)) return pool_keep(b) == POOL_KEPT ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    if (!atomic_load(&b->tainted) && !b->weights) return pool_keep(b) == POOL_KEPT ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
     if (!pool_disown(b->address)) return CUDA_ERROR_INVALID_VALUE;
     pool_disown_done(b);
     return CUDA_SUCCESS;
@@ -111,7 +112,7 @@ static CUresult free_pages(struct block *b) {
     struct context *c = b->context;
     if (!pool_disown(b->address)) return CUDA_ERROR_INVALID_VALUE;
     fence_drain(c);
-    bool given = pages_give(c->pages, b->address, b->size, atomic_load(&b->tainted));
+    bool given = b->weights ? weights_give(b) : pages_give(c->pages, b->address, b->size, atomic_load(&b->tainted));
     if (given) pool_disown_done(b);
     else pool_disown_failed(b);
     if (!pool_is_open(c)) pages_shrink(c->pages, UINT64_MAX); /* POOL_MAX=0 */

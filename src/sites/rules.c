@@ -17,6 +17,9 @@ static const char shipped[] =
      * a driver allocation of its own in PyTorch's allocator */
     "libc10_cuda.so*:device:>=16M:@libtorch_cpu.so*!_ZN2at4_ops5zeros4call*=procedural+kv";
 
+/* With SHARE_WEIGHTS: llama.cpp's weights, which the model's loader asks for; from where on they are worth it (device/weights.h). */
+static const char shipped_for_weights[] = "libggml*:device:>=4M:@*llama*load_tensors*=semantic;*llama*:device:>=4M:@*llama*load_tensors*=semantic";
+
 #define API_LIST "malloc, calloc, realloc, memalign, new, cudaMalloc, cuMemAlloc, host or device"
 #define TYPE_LIST "episodic, procedural, semantic, emotional or untyped, each with +kv or without, or params"
 
@@ -165,6 +168,7 @@ void rules_read(struct rule_set *set, const char *text) {
     *set = (struct rule_set){ .host_from = UINT64_MAX, .device_from = UINT64_MAX };
     read_all(set, text, false);
     read_all(set, shipped, true);
+    if (option_number(share_weights)) read_all(set, shipped_for_weights, true);
 }
 
 /* --- asking */

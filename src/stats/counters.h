@@ -83,7 +83,15 @@ struct thread_counters {
     X(fences, "calls", "epochs closed by an event") \
     X(fence_waits, "calls", "times an allocation waited for an epoch to pass") \
     X(stitched_blocks, "blocks", "page backend: blocks made by mapping pages") \
-    X(stolen_blocks, "blocks", "page backend: cached blocks taken apart because another needed their pages")
+    X(stolen_blocks, "blocks", "page backend: cached blocks taken apart because another needed their pages") \
+    X(weights_bytes, "bytes", "SHARE_WEIGHTS: live blocks of weights, in pages; part of reserved_bytes") \
+    X(weights_bare_bytes, "bytes", "of them pages that no memory was taken for yet, because nothing was uploaded there") \
+    X(weights_once_bytes, "bytes", "of them pages that another process or block has too: memory held once, that was not taken") \
+    X(weights_offered, "pages", "uploaded whole and looked for among others") \
+    X(weights_equal, "pages", "found, compared, and mapped from one page") \
+    X(weights_refused, "pages", "that were found, and were not equal or could not be had") \
+    X(weights_copied, "pages", "written after that, and given memory of their own") \
+    X(weights_ns, "ns", "time that uploads took longer for it")
 
 /* PINNED_COUNTER(name, unit, help): page-locked host memory made in the context; atomic */
 #define PINNED_COUNTERS(X) \

@@ -5,6 +5,7 @@
 #include "device/pinned.h"
 #include "device/pool.h"
 #include "device/tenants.h"
+#include "device/weights.h"
 
 enum { POOLS = 32 };
 static struct lock pools_lock = LOCK_INIT(RANK_CONTEXT);
@@ -116,6 +117,7 @@ static COLD bool leaves(struct context *c, uint64_t size, uint64_t reserve) {
 }
 
 bool room_is_left(uint64_t size) {
+    if (unlikely(atomic_load_explicit(&weights_bare, memory_order_relaxed))) weights_keep_promises(size);
     uint64_t reserve = option_number(device_reserve);
     if (likely(reserve == 0)) return true;
     struct context *c = context_current();

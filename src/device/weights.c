@@ -180,6 +180,13 @@ static COLD CUresult back_all(void) {
     return answer;
 }
 
+void weights_keep_promises(uint64_t size) {
+    size_t left = 0, all = 0;
+    struct context *c = context_current();
+    uint64_t bare = c ? weights_bare_on(c->ordinal) : 0;
+    if (bare && driver.cuMemGetInfo_v2(&left, &all) == CUDA_SUCCESS && left < size + bare) back_all();
+}
+
 /* Slots [first, last] that others have too get pages of their own. Waits until nothing that was submitted reads them. */
 static COLD CUresult own_slots(struct pages *p, uint32_t first, uint32_t last) {
     uint64_t start = clock_ns();

@@ -65,8 +65,11 @@ uint64_t weights_take(struct context *c, uint64_t asked);
 /* It was freed, and its work is done. False: the driver refused. */
 bool weights_give(struct block *b);
 void weights_context_ended(struct context *c);
-/* What was promised and is not taken yet: not free for anybody else of this process. */
+/* What was promised and is not taken yet: not free for anybody else of this process. In slots, of all devices: */
 uint64_t weights_bare_on(CUdevice device);
+extern _Atomic uint32_t weights_bare;
+/* Before the driver is asked for `size` bytes: where both do not fit, what was promised first is taken first. */
+void weights_keep_promises(uint64_t size) COLD;
 
 /* --- around calls of the driver, where weights_on. Begin what you end; an answer other than success: the call must not be made. */
 /* One that writes nothing that is known of: a launch, a copy to the host. */

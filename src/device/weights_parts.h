@@ -41,7 +41,7 @@ struct weights {
 extern struct lock weights_lock, weights_settling;
 extern struct weights_block weights_block[WEIGHTS_BLOCKS];
 extern _Atomic uint32_t weights_blocks; /* entries ever used */
-extern _Atomic uint32_t weights_bare, weights_unsettled, weights_leaving; /* slots */
+extern _Atomic uint32_t weights_unsettled, weights_leaving; /* slots */
 
 /* The context's pages and the slot where `address` lies, if it lies in a weights block. No lock. */
 struct weight *weight_at(uint64_t address, struct pages **pages, uint32_t *slot);

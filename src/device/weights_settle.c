@@ -2,6 +2,7 @@
  * peers. What peers are asked about may have changed when they answer: everything is looked at again while submissions are held. */
 #include "device/weights_parts.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "device/capture.h"
 #include "device/submit.h"
 #include <unistd.h>
@@ -47,12 +48,14 @@ static void collect(const struct weights_block *b, struct batch *batch) {
 static void ask_peers(struct pages *p, struct batch *batch) {
     uint64_t hash[WEIGHTS_BATCH];
     int fd[WEIGHTS_BATCH];
+    static bool said;
     for (unsigned i = 0; i < batch->count; i++) hash[i] = batch->of[i].twin == NO_SLOT ? batch->of[i].hash : 0, fd[i] = -1;
     if (weights_peers) weights_peers->find(hash, batch->count, fd);
     for (unsigned i = 0; i < batch->count; i++) {
         if (fd[i] < 0) continue;
         batch->of[i].page = weight_import(p, fd[i]);
         batch->found += batch->of[i].page != NULL;
+        if (!batch->of[i].page && !said) log_line("sharing weights: a peer sent a descriptor that is no page of this device; it is refused", NULL), said = true;
         if (!batch->of[i].page) counter_add(&p->context->counters->weights_refused, 1);
         close(fd[i]);
     }

@@ -132,7 +132,7 @@ static bool ask(int fd, const char *peer, enum channel_kind kind, uint32_t count
     int got = channel_send(fd, &question) == 0 ? channel_receive(fd, &reply) : 0;
     if (got == 1 && reply.head.kind == CHANNEL_ANSWER) return true;
     if (got == 1 && reply.fd >= 0) close(reply.fd);
-    if (got == -EPROTO || got == 1) complain("sent a frame of a wrong form");
+    if (got != 0) complain(got == -EAGAIN ? "is silent" : "sent a frame of a wrong form");
     ask_no_more(peer);
     return false;
 }

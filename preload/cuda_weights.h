@@ -47,7 +47,18 @@ static inline CUdeviceptr exclude_operations(const CUstreamBatchMemOpParams *op,
         if (op[i].operation == CU_STREAM_MEM_OP_WRITE_VALUE_32 || op[i].operation == CU_STREAM_MEM_OP_WRITE_VALUE_64) weights_exclude(op[i].writeValue.address);
     return 0;
 }
+static inline CUdeviceptr exclude_node(const CUgraphNodeParams *node) {
+    if (!node) return 0;
+    switch ((int)node->type) {
+    case CU_GRAPH_NODE_TYPE_MEMCPY: return node->memcpy.copyParams.dstDevice;
+    case CU_GRAPH_NODE_TYPE_MEMSET: return node->memset.dst;
+    case CU_GRAPH_NODE_TYPE_BATCH_MEM_OP: return exclude_operations(node->memOp.paramArray, node->memOp.count);
+    default: return 0;
+    }
+}
 #define MANY(to, count) exclude_many(to, count)
 #define SOLIDS(op, count) exclude_solids(op, count)
+#define NODE(node) exclude_node(node)
+#define OPERATIONS_OF(node) ((node) ? exclude_operations((node)->paramArray, (node)->count) : 0)
 #define OPERATIONS(op, count) exclude_operations(op, count)
 #endif

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_gguf.py FILE: a llama model with random weights, about 100 MB, always the same bytes.
+"""make_gguf.py FILE [LAYERS FEED SEED]: a llama model with random weights, about 100 MB, always the same bytes for the same arguments.
 
 For servers that must load, hold and run a model of a real shape where nobody reads the text. The tokenizer is small and
 valid: the three special tokens, the 256 byte tokens, the printable letters, and some words for common pieces.
@@ -111,8 +111,11 @@ def padding(position):
 
 
 def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: make_gguf.py FILE")
+    global LAYERS, FEED, SEED
+    if len(sys.argv) not in (2, 5):
+        sys.exit("usage: make_gguf.py FILE [LAYERS FEED SEED]")
+    if len(sys.argv) == 5:
+        LAYERS, FEED, SEED = map(int, sys.argv[2:])
     pairs, table = list(metadata()), list(tensors())
     head = b"GGUF" + struct.pack("<IQQ", 3, len(table), len(pairs))
     for name, kind, value in pairs:

@@ -134,12 +134,13 @@ def node_llama():
                    lambda work: _npm(work, CUDA_PACKAGES))
 
 
-def random_model():
-    """The GGUF file with random weights that the CUDA server loads."""
+def random_model(layers=None, feed=None, seed=None):
+    """The GGUF file with random weights that the CUDA server loads; with arguments, one of another size or with other weights."""
     maker = REPO / "scripts" / "make_gguf.py"
     pinned = re.search(r'^VERSION = "([^"]+)"', maker.read_text(), re.M)[1]
-    return filled(root() / "models" / "random", f"make_gguf {pinned}",
-                   lambda work: _command([sys.executable, maker, work / "random.gguf"])) / "random.gguf"
+    shape = [layers, feed, seed] if layers else []
+    return filled(root() / "models" / "-".join(["random", *map(str, shape)]), " ".join(["make_gguf", pinned, *map(str, shape)]),
+                   lambda work: _command([sys.executable, maker, work / "random.gguf", *shape])) / "random.gguf"
 
 
 def cuda_runtime_folders():

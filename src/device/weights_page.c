@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PIECE = 256 << 10 };
+enum { PIECE = 2 << 20 };
 static unsigned char *piece[2]; /* host copies of what is compared */
 
 /* --- handles and descriptors */

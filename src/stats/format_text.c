@@ -59,6 +59,13 @@ static void pinned(struct text *t, const struct pinned_counters *n) {
     count(t, "frees", counter_get(&n->frees)), ratio(t, "hits", hits, hits + misses), text_char(t, '\n');
 }
 
+static void weights(struct text *t, const struct device_totals *n) {
+    if (n->weights_bytes + n->weights_offered == 0) return;
+    label(t, "  weights"), size(t, "live", n->weights_bytes), size(t, "held once", n->weights_once_bytes), size(t, "not taken yet", n->weights_bare_bytes);
+    count(t, "pages offered", n->weights_offered), count(t, "equal", n->weights_equal), count(t, "refused", n->weights_refused);
+    count(t, "copied", n->weights_copied), text_add(t, "  took "), text_seconds(t, n->weights_ns), text_add(t, " s\n");
+}
+
 static void device(struct text *t, const struct device_counters *d, uint64_t now_ns) {
     struct device_totals n = device_totals(d);
     label(t, "device"), text_char(t, ' '), text_u64(t, counter_get(&d->id)), text_char(t, ' '), plain(t, d->name), text_char(t, '\n');
@@ -72,6 +79,7 @@ static void device(struct text *t, const struct device_counters *d, uint64_t now
     count(t, "oom recoveries", n.oom_recoveries), count(t, "foreign frees", n.foreign_frees), count(t, "tainted", n.tainted_blocks);
     text_char(t, '\n');
     pinned(t, &d->pinned);
+    weights(t, &n);
     if (n.tenant_requests + n.asked_bytes == 0) return;
     label(t, "  others"), count(t, "asked", n.tenant_requests), count(t, "silent", n.tenants_silent), size(t, "got", n.tenant_bytes);
     size(t, "gave", n.asked_bytes), text_char(t, '\n');

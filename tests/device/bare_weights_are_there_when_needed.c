@@ -1,7 +1,7 @@
 // backend: page
 // env: COPPICE_DEVICE_BACKEND=page
 // env: COPPICE_SHARE_WEIGHTS=1
-// env: SIM_CAPACITY=256M
+// env: SIM_CAPACITY=100M
 // env: COPPICE_TYPE_RULES=*:device:>=4M=semantic
 /* Weights take no memory until something is uploaded there, and nobody can tell: whatever else reads them finds memory, memory
  * that was promised is not shown as free nor promised twice, and out of memory is an answer to allocations as without us. What is shown to
@@ -50,10 +50,10 @@ int main(int argc, char **argv) {
     OK(p_cuMemGetInfo_v2(&after, &total));
     CHECK(before - after == SIZE, "%zu MiB look taken", (before - after) / MB);
     give(p);
-    CUdeviceptr half = take(160 * MB), rest = 0;
-    EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&rest, 160 * MB));
-    upload(half, 1, 160 * MB, 16 * MB);
-    CHECK(holds(half, 1, 160 * MB));
+    CUdeviceptr half = take(60 * MB), rest = 0;
+    EXPECT(CUDA_ERROR_OUT_OF_MEMORY, p_cuMemAlloc_v2(&rest, 60 * MB));
+    upload(half, 1, 60 * MB, 16 * MB);
+    CHECK(holds(half, 1, 60 * MB));
     give(half);
     /* shown */
     struct other a = begin(argv[0]);

@@ -50,6 +50,23 @@ static void by_capture(CUdeviceptr at) {
     OK(p_cuStreamDestroy_v2(stream));
 }
 
+static void by_node(CUdeviceptr at) {
+    CUstream stream;
+    CUgraph graph;
+    CUgraphNode node;
+    CUgraphExec ready;
+    CUDA_MEMSET_NODE_PARAMS fill = { .dst = at, .value = 0x55, .elementSize = 1, .width = PART, .height = 1 };
+    OK(p_cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    OK(CALL(cuGraphCreate)(&graph, 0));
+    OK(CALL(cuGraphAddMemsetNode)(&node, graph, NULL, 0, &fill, test_context));
+    OK(p_cuGraphInstantiateWithFlags(&ready, graph, 0));
+    OK(p_cuGraphLaunch(ready, stream));
+    OK(p_cuStreamSynchronize(stream));
+    OK(p_cuGraphExecDestroy(ready));
+    OK(p_cuGraphDestroy(graph));
+    OK(p_cuStreamDestroy_v2(stream));
+}
+
 static void wrote(CUdeviceptr weights, const struct way *way, size_t at) {
     unsigned char *expected = contents(1, SIZE), *got = malloc(SIZE);
     memset(expected + at, 0x55, PART);
@@ -86,7 +103,7 @@ int main(int argc, char **argv) {
     CHECK(TOLD(&a, LOAD, 1, SIZE, 5 * MB) == 1);
     static const struct way ways[] = { { "an upload", by_upload, 2 }, { "an asynchronous upload", by_asynchronous_upload, 2 }, { "a copy by address", by_an_address, 2 },
         { "a fill", by_fill, 2 }, { "a fill by words", by_words, 2 }, { "a fill by rows", by_rows, 2 }, { "a copy within the device", by_device, 2 },
-        { "a copy of a plane", by_plane, PAGES }, { "a stream's own write", by_word, 2 }, { "a graph", by_capture, 2 } };
+        { "a copy of a plane", by_plane, PAGES }, { "a stream's own write", by_word, 2 }, { "a captured graph", by_capture, 2 }, { "a graph's node", by_node, PAGES } };
     for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) try(&ways[i]);
     /* the other way round */
     CUdeviceptr weights = take(SIZE);

@@ -7,8 +7,9 @@
 #include <errno.h>
 #include <time.h>
 
-#define INSIDE_NS 50000000u  /* how long somebody inside is waited for */
-#define WORK_NS 200000000u   /* and the device */
+#define INSIDE_NS 100000000u /* how long somebody inside is waited for */
+#define WORK_NS 500000000u   /* and the device */
+#define AGAIN_NS 2000000000u /* after neither was done in time */
 
 _Atomic uint32_t submit_inside;
 _Atomic bool submit_is_held;
@@ -33,10 +34,14 @@ static bool nobody_is_inside(void) {
     return true;
 }
 
-bool submit_hold(void) {
+bool submit_hold(bool must) {
+    static uint64_t next; /* under the lock */
     lock_take(&holder);
-    atomic_store(&submit_is_held, true);
-    if (nobody_is_inside() && !capture_active() && !fence_must_wait() && fence_wait(fence_tag(), WORK_NS)) return true;
+    if (must || clock_ns() >= next) {
+        atomic_store(&submit_is_held, true);
+        if (nobody_is_inside() && !capture_active() && !fence_must_wait() && fence_wait(fence_tag(), WORK_NS)) return true;
+        next = clock_ns() + AGAIN_NS;
+    }
     submit_let_go();
     return false;
 }

@@ -26,8 +26,9 @@ static inline void submit_enter(void) {
 }
 static inline void submit_leave(void) { atomic_fetch_sub(&submit_inside, 1); }
 
-/* Holds submissions back and waits for what was submitted. False, and nothing is held: not within its time, or a stream captures. */
-bool submit_hold(void);
+/* Holds submissions back and waits for what was submitted. False, and nothing is held: not within its time, or a stream captures; then,
+ * unless somebody `must`, it is not tried again for a while, so that a process that cannot be held is not slowed down. */
+bool submit_hold(bool must);
 void submit_let_go(void);
 void submit_fork_child(void);
 #endif

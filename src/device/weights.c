@@ -191,7 +191,7 @@ void weights_keep_promises(uint64_t size) {
 static COLD CUresult own_slots(struct pages *p, uint32_t first, uint32_t last) {
     uint64_t start = clock_ns();
     bool done = true;
-    while (!submit_hold())
+    while (!submit_hold(true))
         if (capture_active() || clock_ns() - start > OWN_WAIT_NS) return CUDA_ERROR_UNKNOWN;
     bool relaxed = capture_relax();
     lock_take(&weights_lock);

@@ -92,7 +92,7 @@ static void mark_settled(struct pages *p, const struct candidate *c) {
 
 /* False: it was not possible now; what was found is given back, and the pages wait for another time. */
 static bool settle_batch(struct pages *p, struct batch *batch) {
-    bool hold = batch->found > 0, held = hold && submit_hold();
+    bool hold = batch->found > 0, held = hold && submit_hold(false);
     bool relaxed = capture_relax();
     lock_take(&weights_lock);
     for (unsigned i = 0; i < batch->count; i++) {
@@ -165,7 +165,7 @@ int weights_lend(uint32_t number, bool to_older) {
     lock_take(&weights_lock);
     bool freezing = is_offered(w, to_older);
     lock_release(&weights_lock);
-    if (freezing && !submit_hold()) return fd;
+    if (freezing && !submit_hold(false)) return fd;
     bool relaxed = capture_relax();
     lock_take(&weights_lock);
     if (freezing && is_offered(w, to_older)) freeze(p, slot);

@@ -59,7 +59,7 @@ int main(int argc, char **argv) {
     struct other a = begin(argv[0]);
     CHECK(TOLD(&a, LOAD, 1, SIZE, 3 * MB) == 1);
     p = take(SIZE);
-    upload(p, 1, SIZE, MB);
+    load(p, 1, SIZE, MB);
     CHECK(weights_number("once_bytes") == SIZE);
     OK(p_cuPointerGetAttribute(&id, CU_POINTER_ATTRIBUTE_BUFFER_ID, p));
     CHECK(weights_number("once_bytes") == 0 && holds(p, 1, SIZE) && taken_mb() == 2 + 40, "what was shown to others is still shared: %zu MiB", taken_mb());

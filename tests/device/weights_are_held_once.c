@@ -15,7 +15,7 @@ int main(int argc, char **argv) {
     size_t size;
     CHECK(taken_mb() <= 2, "%zu MiB were taken before anything was uploaded", taken_mb());
     CHECK(weights_number("bytes") == 22.0 * MB && stat_number("live_bytes") == SIZE && weights_number("bare_bytes") >= 20.0 * MB);
-    upload(mine, 1, SIZE, 700001);
+    load(mine, 1, SIZE, 700001);
     CHECK(taken_mb() == 22 && weights_number("bare_bytes") == 0 && weights_number("offered") == 11, "%g offered", weights_number("offered"));
     struct other a = begin(argv[0]);
     CHECK(TOLD(&a, LOAD, 1, SIZE, 5 * MB + 128) == 1);
@@ -33,10 +33,10 @@ int main(int argc, char **argv) {
     OK(p_cuCtxSynchronize());
     CHECK(taken_mb() == 22 && TOLD(&a, CHECK_IT, 1, SIZE) == 1 && weights_number("bytes") == 0);
     mine = take(SIZE); /* and lends them back */
-    upload(mine, 1, SIZE, MB);
+    load(mine, 1, SIZE, MB);
     CHECK(taken_mb() == 22 && holds(mine, 1, SIZE), "%zu MiB", taken_mb());
     CUdeviceptr again = take(SIZE); /* within the process */
-    upload(again, 1, SIZE, 2 * MB + 77);
+    load(again, 1, SIZE, 2 * MB + 77);
     CHECK(taken_mb() == 22 && holds(again, 1, SIZE) && holds(mine, 1, SIZE), "%zu MiB for twice the same in one process", taken_mb());
     OK(CALL(cuMemGetAddressRange_v2)(NULL, &size, again + 5 * MB));
     CHECK(size == SIZE);

@@ -14,7 +14,7 @@ int main(int argc, char **argv) {
     struct other first = begin(argv[0]);
     CHECK(TOLD(&first, LOAD, 1, SIZE, 3 * MB) == 1);
     CUdeviceptr mine = take(SIZE);
-    upload(mine, 1, SIZE, 5 * MB);
+    load(mine, 1, SIZE, 5 * MB);
     CHECK(weights_number("once_bytes") == SIZE && taken_mb() == 16, "%g are shared", weights_number("once_bytes"));
     CHECK(TOLD(&first, FORK_IT) == 1);
     pid_t child = fork();
@@ -27,7 +27,7 @@ int main(int argc, char **argv) {
     CHECK(TOLD(&second, LOAD, 1, SIZE, 3 * MB) == 1);
     CHECK(TOLD(&second, NUMBER, 1) == SIZE && taken_mb() == 16, "what was borrowed is not lent: %ld, %zu MiB", TOLD(&second, NUMBER, 1), taken_mb());
     CUdeviceptr other = take(SIZE);
-    upload(other, 2, SIZE, MB);
+    load(other, 2, SIZE, MB);
     end(&second);
     CHECK(holds(mine, 1, SIZE) && holds(other, 2, SIZE) && taken_mb() == 32);
     OK(p_cuMemsetD8_v2(mine, 5, SIZE));

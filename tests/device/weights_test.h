@@ -38,6 +38,17 @@ __attribute__((unused)) static bool holds(CUdeviceptr at, unsigned seed, size_t 
     free(bytes), free(got);
     return same;
 }
+static double weights_number(const char *name) __attribute__((unused));
+/* The same, and waits until its pages have been looked for: on a busy machine that may not be possible at once. */
+__attribute__((unused)) static void load(CUdeviceptr to, unsigned seed, size_t size, size_t piece) {
+    double before = weights_number("offered");
+    char byte;
+    upload(to, seed, size, piece);
+    for (int i = 0; i < 10 && weights_number("offered") < before + (double)((size + PAGE - 1) / PAGE); i++) {
+        usleep(2100000);
+        OK(p_cuMemcpyDtoH_v2(&byte, to, 1));
+    }
+}
 /* What the device has taken, all processes together, and its highest. */
 __attribute__((unused)) static size_t taken_mb(void) { return truth().reserved / MB; }
 __attribute__((unused)) static size_t peak_mb(void) { return truth().peak_reserved / MB; }
@@ -100,7 +111,7 @@ static long obey(const struct task *t) {
     switch (t->order) {
     case LOAD:
         weights = take(t->size);
-        upload(weights, t->seed, t->size, t->piece);
+        load(weights, t->seed, t->size, t->piece);
         OK(p_cuCtxSynchronize());
         return 1;
     case CHECK_IT: return holds(weights + t->at, t->seed, t->size);

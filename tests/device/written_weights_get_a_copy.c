@@ -80,7 +80,7 @@ static void wrote(CUdeviceptr weights, const struct way *way, size_t at) {
 
 static void try(const struct way *way) {
     CUdeviceptr weights = take(SIZE);
-    upload(weights, 1, SIZE, 3 * MB);
+    load(weights, 1, SIZE, 3 * MB);
     size_t before = taken_mb();
     CHECK(before == 10 + 2, "%zu MiB", before);
     double copied = weights_number("copied");
@@ -107,7 +107,7 @@ int main(int argc, char **argv) {
     for (unsigned i = 0; i < sizeof ways / sizeof *ways; i++) try(&ways[i]);
     /* the other way round */
     CUdeviceptr weights = take(SIZE);
-    upload(weights, 1, SIZE, 3 * MB);
+    load(weights, 1, SIZE, 3 * MB);
     size_t before = taken_mb();
     CHECK(TOLD(&a, FILL_IT, .seed = 9, .at = 5 * MB, .size = 100) == 1 && holds(weights, 1, SIZE) && taken_mb() == before + 2);
     CHECK(TOLD(&a, NUMBER, 0) == 1);

@@ -1,4 +1,4 @@
-/* page.c: physical pages: taken, free, mapped, given back; see page.h. */
+/* page.c: physical pages: taken, mapped, given back, and what lies in them; see page.h. */
 #include "device/page.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -7,7 +7,7 @@
 #include "device/weights_parts.h"
 #include <sys/mman.h>
 
-enum { RESERVE_TIMES = 8, SLAB_BYTES = 64 << 10 };
+enum { RESERVE_TIMES = 8, SMALL_PART = 4 /* of the addresses are for small blocks */, SLAB_BYTES = 64 << 10 };
 
 /* --- opening */
 static int attribute(CUdevice device, CUdevice_attribute which) {
@@ -38,6 +38,12 @@ static uint64_t reserve(uint64_t capacity, uint64_t *bytes) {
     return 0;
 }
 
+/* Where memory is mapped first. Runs of other owners (weights.h) begin far from what grows. */
+static void set_rovers(struct pages *p) {
+    p->rover[AREA_SMALL] = 0, p->rover[AREA_LARGE] = p->border;
+    p->space.rover = p->border + (p->space.slots - p->border) / 2;
+}
+
 static const char *open_pages(struct context *c, struct pages **made) {
     if (!driver_has_pages()) return "the driver has no virtual-memory functions";
     if (!attribute(c->ordinal, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED)) return "the device has no virtual-memory management";
@@ -51,7 +57,11 @@ static const char *open_pages(struct context *c, struct pages **made) {
         return "its pages are not of 2 MiB";
     uint64_t bytes, base = reserve(c->capacity, &bytes);
     if (!base) return "no addresses can be reserved";
-    if (!space_open(&p->space, base, bytes) || !gaps_open(&p->gaps, (uint32_t)(bytes / PAGE_BYTES))) return "no memory";
+    uint32_t slots = (uint32_t)(bytes / PAGE_BYTES);
+    p->border = slots / SMALL_PART;
+    if (!space_open(&p->space, base, bytes)) return "no memory";
+    set_rovers(p);
+    if (!extents_open(&p->extents, (uint64_t)slots * PAGE_GRANULES, (uint64_t)p->border * PAGE_GRANULES)) return "no memory";
     *made = p;
     return NULL;
 }
@@ -72,46 +82,15 @@ struct pages *pages_of(struct context *c) {
     return c->pages;
 }
 
-/* --- mapping */
+/* --- single calls */
 bool page_map(struct pages *p, uint32_t slot, const struct page *page) {
-    return driver.cuMemMap(space_address(&p->space, slot), PAGE_BYTES, 0, page->handle, 0) == CUDA_SUCCESS;
+    return driver.cuMemMap(space_address(&p->space, slot), page->count * PAGE_BYTES, 0, page->handle, 0) == CUDA_SUCCESS;
 }
 bool page_open_access(struct pages *p, uint32_t first, uint32_t count) {
     return driver.cuMemSetAccess(space_address(&p->space, first), count * PAGE_BYTES, p->access, p->access_count) == CUDA_SUCCESS;
 }
 bool page_unmap(struct pages *p, uint32_t first, uint32_t count) {
     return driver.cuMemUnmap(space_address(&p->space, first), count * PAGE_BYTES) == CUDA_SUCCESS;
-}
-
-/* A slot of its own for the small blocks in the page; under the lock, so that nobody takes an extent of a page without. */
-bool page_make_home(struct pages *p, struct page *page) {
-    if (page->home != NO_SLOT) return true;
-    uint32_t slot = space_take(&p->space, 1);
-    if (slot == NO_SLOT) return false;
-    if (page_map(p, slot, page)) {
-        if (page_open_access(p, slot, 1)) {
-            p->space.page[slot] = page, p->space.owner[slot] = 0, page->home = slot;
-            return true;
-        }
-        page_unmap(p, slot, 1);
-    }
-    space_give(&p->space, slot, 1);
-    return false;
-}
-
-/* --- free pages, under the lock */
-struct page *page_pop(struct pages *p, bool with_home) {
-    struct page **list = &p->free[p->free[with_home] ? with_home : !with_home], *page = *list;
-    if (!page) return NULL;
-    *list = page->next;
-    atomic_fetch_sub_explicit(&p->free_count, 1, memory_order_relaxed);
-    return page;
-}
-
-void page_push(struct pages *p, struct page *page) {
-    struct page **list = &p->free[page->home != NO_SLOT];
-    page->share = NULL, page->next = *list, *list = page;
-    atomic_fetch_add_explicit(&p->free_count, 1, memory_order_relaxed);
 }
 
 struct page *page_descriptor(struct pages *p) {
@@ -124,70 +103,86 @@ struct page *page_descriptor(struct pages *p) {
     return page;
 }
 
-/* --- to and from the driver */
-uint32_t pages_grow(struct pages *p, uint32_t n) {
-    struct device_counters *d = p->context->counters;
-    bool mode = capture_relax();
-    uint32_t got = 0;
-    for (; got < n; got++) {
-        CUmemGenericAllocationHandle handle;
-        if (driver.cuMemCreate(&handle, PAGE_BYTES, &p->property, 0) != CUDA_SUCCESS) break;
-        lock_take(&p->lock);
-        struct page *page = page_descriptor(p);
-        if (page) {
-            *page = (struct page){ .handle = handle, .home = NO_SLOT };
-            page_push(p, page);
-            p->count++;
-        }
-        lock_release(&p->lock);
-        if (!page) {
-            driver.cuMemRelease(handle);
-            break;
-        }
-        counter_raise(&d->peak_reserved_bytes, atomic_fetch_add(&d->reserved_bytes, PAGE_BYTES) + PAGE_BYTES);
-        counter_add(&d->driver_allocs, 1);
-    }
-    capture_unrelax(mode);
-    return got;
-}
-
-/* The slot is nobody's any more; under the lock. */
-static void leave_home(struct pages *p, struct page *page) {
-    p->space.page[page->home] = NULL;
-    space_give(&p->space, page->home, 1);
-    page->home = NO_SLOT;
-}
-
-/* A page that nobody uses goes back. Nothing of it is reached by anybody, so calls are made without the lock. One that the
- * driver does not take is free, as before. */
 bool page_release(struct pages *p, struct page *page) {
-    bool unmapped = page->home == NO_SLOT || page_unmap(p, page->home, 1);
-    CUresult answer = unmapped ? driver.cuMemRelease(page->handle) : CUDA_ERROR_UNKNOWN;
-    lock_take(&p->lock);
-    if (unmapped && page->home != NO_SLOT) leave_home(p, page);
-    if (answer == CUDA_SUCCESS) p->count--, page->next = p->spare, p->spare = page;
-    else page_push(p, page);
-    lock_release(&p->lock);
-    context_noticed(p->context, answer == CUDA_ERROR_UNKNOWN ? CUDA_SUCCESS : answer);
+    uint64_t bytes = page->count * PAGE_BYTES;
+    CUresult answer = driver.cuMemRelease(page->handle);
+    context_noticed(p->context, answer);
     if (answer != CUDA_SUCCESS) return false;
-    counter_add(&p->context->counters->reserved_bytes, -PAGE_BYTES);
+    lock_take(&p->lock);
+    p->count -= page->count;
+    page->next = p->spare, p->spare = page;
+    lock_release(&p->lock);
+    counter_add(&p->context->counters->reserved_bytes, -bytes);
     counter_add(&p->context->counters->driver_frees, 1);
     return true;
 }
 
-uint64_t pages_shrink(struct pages *p, uint64_t bytes) {
-    uint64_t gone = 0;
-    if (pages_free(p) == 0) return 0;
-    bool mode = capture_relax();
-    while (gone < bytes) {
-        lock_take(&p->lock);
-        struct page *page = page_pop(p, false);
-        lock_release(&p->lock);
-        if (!page || !page_release(p, page)) break;
-        gone += PAGE_BYTES;
+/* --- blocks */
+static uint64_t granule_of(const struct pages *p, uint64_t address) { return (address - p->space.base) / GRANULE; }
+static uint64_t address_of(const struct pages *p, const struct extent *e) { return p->space.base + e->at * GRANULE; }
+
+bool pages_take(struct pages *p, uint64_t asked, struct stitched *got) {
+    lock_take(&p->lock);
+    struct extent *e = extents_take(&p->extents, pages_area(p, asked), pages_granules(asked));
+    if (e) *got = (struct stitched){ address_of(p, e), e->length * GRANULE };
+    lock_release(&p->lock);
+    return e != NULL;
+}
+
+bool pages_fit(struct pages *p, uint64_t asked) {
+    lock_take(&p->lock);
+    bool fit = extents_fit(&p->extents, pages_area(p, asked), pages_granules(asked));
+    lock_release(&p->lock);
+    return fit;
+}
+
+/* Pages in which something was lost and nothing else lies any more, among those around the extent; under the lock. */
+static void haul_lost(struct pages *p, struct haul *haul, uint64_t at, uint64_t length) {
+    for (uint64_t slot = at / PAGE_GRANULES; slot <= (at + length - 1) / PAGE_GRANULES && haul->runs < RUNS;) {
+        const struct page *page = p->space.page[slot];
+        if (!page) {
+            slot++;
+            continue;
+        }
+        uint64_t from = (uint64_t)page->home * PAGE_GRANULES, size = (uint64_t)page->count * PAGE_GRANULES;
+        if (extents_any_lost(&p->extents, from, size) && extents_remove(&p->extents, from, size)) haul->run[haul->runs++] = (struct run){ page->home, page->count };
+        slot = page->home + page->count;
     }
+}
+
+/* Such a page never serves again, whatever the driver answers. */
+static void send_away(struct pages *p, struct haul *haul) {
+    bool mode = capture_relax();
+    haul->lost = true;
+    for (struct page *page = haul_unmap(p, haul), *next; page; page = next) next = page->next, page_release(p, page);
     capture_unrelax(mode);
-    return gone;
+}
+
+void pages_give(struct pages *p, uint64_t address, uint64_t size, bool lost) {
+    uint64_t at = granule_of(p, address), length = size / GRANULE;
+    struct haul haul;
+    lock_take(&p->lock);
+    struct extent *e = extents_at(&p->extents, at);
+    invariant(e && e->at == at && e->length == length && e->state == EXTENT_TAKEN);
+    if (lost) extents_lose(&p->extents, e);
+    else extents_give(&p->extents, e);
+    do {
+        haul.runs = 0, haul.slots = 0;
+        if (unlikely(p->extents.lost > 0)) haul_lost(p, &haul, at, length);
+        lock_release(&p->lock);
+        if (haul.runs == 0) return;
+        send_away(p, &haul);
+        lock_take(&p->lock);
+    } while (haul.runs == RUNS);
+    lock_release(&p->lock);
+}
+
+uint64_t pages_base(struct pages *p, uint64_t address) {
+    lock_take(&p->lock);
+    const struct extent *e = extents_at(&p->extents, granule_of(p, address));
+    uint64_t base = e ? e->state == EXTENT_TAKEN ? address_of(p, e) : 0 : p->space.owner[space_slot(&p->space, address)];
+    lock_release(&p->lock);
+    return base;
 }
 
 /* --- peers */
@@ -199,34 +194,37 @@ void pages_admit(struct pages *p, CUdevice device) {
     if (!known) {
         p->access[p->access_count] = p->access[0];
         p->access[p->access_count++].location.id = device;
-        /* a slot without its page mapped yet is opened by whoever maps it, with the longer list */
+        /* what is being mapped is opened by whoever maps it, with the longer list */
         for (uint32_t slot = 0; slot < p->space.slots; slot++)
-            if (p->space.page[slot] && !p->space.page[slot]->read_only) page_open_access(p, slot, 1);
-            else if (p->space.page[slot]) weight_open_access(p, slot, false);
+            if (!p->space.page[slot]) continue;
+            else if (p->space.page[slot]->read_only) weight_open_access(p, slot, false);
+            else if (p->space.page[slot]->home == NO_SLOT) page_open_access(p, slot, 1);
+            else if (p->space.page[slot]->home == slot) page_open_access(p, slot, p->space.page[slot]->count);
     }
     lock_release(&p->lock);
     capture_unrelax(mode);
 }
 
 /* --- the end of a context */
-static void drop(struct page *page, struct page **all) {
-    if (!page->handle) return; /* it was met before, in another slot */
+static void drop(struct pages *p, struct page *page) {
+    if (!page->handle) return; /* one of weights, which was met before in another slot */
     driver.cuMemRelease(page->handle);
-    page->handle = 0, page->next = *all, *all = page;
+    page->handle = 0;
+    page->next = p->spare, p->spare = page;
 }
 
 void pages_drop(struct pages *p) {
-    struct page *all = NULL;
     lock_take(&p->lock);
-    for (struct page *page; (page = page_pop(p, false));) drop(page, &all);
-    for (uint32_t slot = 0; slot < p->space.slots; slot++) {
-        if (!p->space.page[slot]) continue;
-        page_unmap(p, slot, 1);
-        drop(p->space.page[slot], &all);
-        p->space.page[slot] = NULL, p->space.owner[slot] = 0;
+    for (struct page *page; (page = p->loose);) p->loose = page->next, drop(p, page);
+    for (uint32_t slot = 0; slot < p->space.slots;) {
+        struct page *page = p->space.page[slot];
+        uint32_t count = page && page->home == slot ? page->count : 1;
+        if (page) page_unmap(p, slot, count), drop(p, page);
+        for (uint32_t i = 0; i < count; i++) p->space.page[slot + i] = NULL, p->space.owner[slot + i] = 0;
+        slot += count;
     }
-    for (struct page *page; (page = all);) all = page->next, page->next = p->spare, p->spare = page;
     p->count = 0, p->access_count = 1;
-    space_clear(&p->space), gaps_clear(&p->gaps);
+    space_clear(&p->space), extents_clear(&p->extents);
+    set_rovers(p);
     lock_release(&p->lock);
 }

@@ -1,25 +1,22 @@
-/* page.h: device memory in pages: physical memory without an address, mapped where it is wanted.
+/* page.h: device memory in pages: physical memory that is mapped where it is wanted.
  *
- * A *page* is one physical handle of 2 MiB (cuMemCreate). It is *free*, or *whole* (mapped in the run of one large block),
- * or it has a *share* (gap.h): then parts of it belong to several blocks, each of which has it mapped in its own run, and
- * small blocks lie at its *home*, a slot of its own that it keeps while it exists. Any free pages serve any request:
- *
- *     large block      [ back gap of a share | whole pages ... | front gap of a share ]
- *     small block      an extent of a share, at the share's home: no call of the driver
- *
- * So what a request leaves over of its last page is the next one's, and what lies between blocks is never lost to a size.
- * A block is told by its address and size alone: what lies in which slot says the rest.
+ * A *page* is one physical handle (cuMemCreate) of 2 MiB, or of a few times that where there are thousands of them. It is
+ * mapped at its *home*, a run of slots (space.h), as long as it exists; what lies in the mapped memory is a matter of arithmetic
+ * (extent.h). So a request that finds room, and a free, cost no call of the driver. Where no free extent is long enough, new
+ * memory is mapped behind the last extent, so much that the two together are: free pages are *moved* there, out of
+ * free extents too short for the request, and only what is missing then is taken from the driver.
  *
  *     count * 2 MiB = what the context has taken from the driver for pages
- *                   = blocks (live and cached) + free pages + gaps + lost extents
+ *                   = blocks (live and cached) + free extents + lost extents + loose pages + pages being moved
  *
- * One `struct pages` a context, under its lock; calls of the driver are made outside of it but where a home is made.
- * Unmapping is not ordered with streams: a block comes back (pages_give) only when its epoch has passed. */
+ * A page is *loose* when the driver refused to map it or to take it back: it is tried again. One `struct pages` a context, under its lock;
+ * calls of the driver are made outside of it. Unmapping is not ordered with streams: memory is free (pages_give) only when
+ * the epoch of its block has passed. */
 #ifndef COPPICE_DEVICE_PAGE_H
 #define COPPICE_DEVICE_PAGE_H
 #include "base/lock.h"
 #include "device/context.h"
-#include "device/gap.h"
+#include "device/extent.h"
 #include "device/space.h"
 
 enum { PAGE_ACCESS = 32 };
@@ -27,10 +24,10 @@ enum { PAGE_ACCESS = 32 };
 
 struct page {
     CUmemGenericAllocationHandle handle;
-    struct page *next;   /* free pages; spare descriptors */
-    struct share *share; /* NULL: free or whole */
-    uint32_t home;       /* its slot for small blocks, NO_SLOT until it has one */
-    /* pages of weights (weights.h): slots that have it mapped; it is another process's, or has been shown to one; kernels only read */
+    struct page *next;    /* of a list: loose, being moved, spare */
+    uint32_t home, count; /* first slot, NO_SLOT while it is nowhere; slots */
+    /* pages of weights (weights.h), one slot each, NO_SLOT: slots that have it mapped; it is another process's, or has been shown to one;
+     * kernels only read */
     uint32_t users;
     bool borrowed, exported, read_only;
 };
@@ -39,11 +36,10 @@ struct pages {
     struct lock lock;
     struct context *context;
     struct space space;
-    struct gaps gaps;
-    struct page *free[2];            /* without and with a home */
-    _Atomic uint32_t free_count;
-    uint32_t count;                  /* all pages */
-    struct page *spare;
+    struct extents extents;
+    uint32_t border, rover[AREAS]; /* slot where the area of large blocks begins; where memory is mapped next */
+    uint32_t count;                /* slots of all pages */
+    struct page *spare, *loose;
     CUmemAllocationProp property;
     CUmemAccessDesc access[PAGE_ACCESS]; /* the context's device, then those that may reach it as peers */
     uint32_t access_count;
@@ -56,23 +52,19 @@ struct pages {
 struct pages *pages_of(struct context *c);
 static inline bool pages_hold(const struct pages *p, uint64_t address) { return p && space_holds(&p->space, address); }
 
-/* What a request got. */
-struct stitched {
-    uint64_t address, size; /* size: bytes of the block, rounded up to granules, or to the page where little is left over */
-    bool called;            /* the driver was called */
-    uint32_t missing;       /* PAGES_SHORT: so many free pages would do */
-};
-enum pages_answer { PAGES_OK, PAGES_SHORT, PAGES_FAILED };
-/* A block for `asked` bytes out of gaps and free pages. Nothing else changes: who is short steals or grows and comes again. */
-enum pages_answer pages_take(struct pages *p, uint64_t asked, struct stitched *got);
-/* The block's memory is free again. `lost`: its identity was exported, so its memory never serves again: whole pages go
- * back to the driver, an extent of a share stays taken while the page has other users. False: the driver refused. */
-bool pages_give(struct pages *p, uint64_t address, uint64_t size, bool lost);
-/* Takes up to `n` new pages from the driver; returns how many it got. */
-uint32_t pages_grow(struct pages *p, uint32_t n);
+/* Memory for a block of `asked` bytes, in whole granules. False: no free extent is long enough. No call of the driver. */
+struct stitched { uint64_t address, size; };
+bool pages_take(struct pages *p, uint64_t asked, struct stitched *got);
+bool pages_fit(struct pages *p, uint64_t asked);
+/* The block's memory is free again. `lost`: its identity was exported, so it never serves again; a page goes back to the driver
+ * as soon as nothing else lies in it. */
+void pages_give(struct pages *p, uint64_t address, uint64_t size, bool lost);
+/* Bytes that the driver would be asked for so that a request of `asked` bytes finds room. */
+uint64_t pages_missing(struct pages *p, uint64_t asked);
+/* Moves free pages for it and takes at most `most` bytes from the driver. False: nothing was gained. */
+bool pages_gather(struct pages *p, uint64_t asked, uint64_t most);
 /* Gives free pages back to the driver until `bytes` have gone; returns the bytes. */
 uint64_t pages_shrink(struct pages *p, uint64_t bytes);
-static inline uint32_t pages_free(const struct pages *p) { return atomic_load_explicit(&p->free_count, memory_order_relaxed); }
 /* Where the block around `address` begins; 0: no block is there. */
 uint64_t pages_base(struct pages *p, uint64_t address);
 /* The context's memory is no more: everything is unmapped and given back. */
@@ -80,14 +72,25 @@ void pages_drop(struct pages *p);
 /* `device` may reach this memory from now on (peer access). */
 void pages_admit(struct pages *p, CUdevice device);
 
-/* A descriptor; under the lock. NULL: no memory. */
-struct page *page_descriptor(struct pages *p);
-/* For stitch.c: a free page, one with a home if need be, NULL: none; a page becomes free; an empty share's page does. */
-struct page *page_pop(struct pages *p, bool with_home);
-void page_push(struct pages *p, struct page *page);
-bool page_make_home(struct pages *p, struct page *page);
-bool page_release(struct pages *p, struct page *page);
+/* For gather.c: single calls of the driver, for runs of slots; a page that has left its home goes back to the driver, or is loose;
+ * a descriptor, under the lock, NULL: no memory. */
 bool page_map(struct pages *p, uint32_t slot, const struct page *page);
 bool page_open_access(struct pages *p, uint32_t first, uint32_t count);
 bool page_unmap(struct pages *p, uint32_t first, uint32_t count);
+bool page_release(struct pages *p, struct page *page);
+struct page *page_descriptor(struct pages *p);
+/* Pages whose memory is free, and the extents with them, leave the books under the lock: */
+struct run { uint32_t first, count; };
+enum { RUNS = 64 };
+struct haul { struct run run[RUNS]; unsigned runs; uint32_t slots; bool lost; /* never to serve again */ };
+void haul_free(struct pages *p, struct haul *haul, uint32_t slots, const struct extent *but);
+/* The haul is unmapped; its pages, in a list. What the driver refuses to unmap is where it was. */
+struct page *haul_unmap(struct pages *p, struct haul *haul);
+/* Where there is much memory small blocks lie apart; the last page of an area would be too much of a little. */
+enum { SMALL_MOST = 1 << 20, APART_FROM = 1024 /* slots */ };
+static inline enum area pages_area(const struct pages *p, uint64_t asked) {
+    return asked <= SMALL_MOST && p->count >= APART_FROM ? AREA_SMALL : AREA_LARGE;
+}
+static inline uint64_t pages_granules(uint64_t bytes) { return (bytes + GRANULE - 1) / GRANULE; }
+enum { PAGE_GRANULES = (2 << 20) / GRANULE };
 #endif

@@ -169,8 +169,9 @@ CUresult pool_free_in_driver(struct context *c, uint64_t address) {
 static COLD void give_uncleared(struct context *c, uint64_t address) {
     struct block *b = pool_disown(address);
     if (!b) return;
-    bool gone = pages_hold(c->pages, address) ? pages_give(c->pages, address, b->size, false) : pool_free_in_driver(c, address) == CUDA_SUCCESS;
-    if (gone) pool_disown_done(b);
+    bool paged = pages_hold(c->pages, address);
+    if (paged) pages_give(c->pages, address, b->size, false);
+    if (paged || pool_free_in_driver(c, address) == CUDA_SUCCESS) pool_disown_done(b);
     else pool_disown_failed(b), pool_give(address, LAYER_DRIVER);
 }
 

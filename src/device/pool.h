@@ -44,10 +44,9 @@ uint64_t pool_cached_of(const struct context *c, enum coppice_type type);
 /* The same for a block that pages were stitched into: `called` says whether that took a call of the driver. False: no
  * descriptor can be had, the memory is the caller's still. */
 bool pool_adopt_pages(struct context *c, uint64_t address, uint64_t size, uint64_t asked, bool called);
-/* Page backend: takes cached blocks apart whose epoch has passed, the oldest first, until `pages` are free (0: one block).
- * Whole driver allocations among them go back to the driver, which can give as many bytes again. */
-struct theft { uint64_t blocks, returned; };
-struct theft pool_steal(struct context *c, uint32_t pages);
+/* Page backend: takes cached blocks apart whose epoch has passed, the oldest first, until a request of `asked` bytes finds
+ * room. Whole driver allocations among them go back to the driver. Returns how many. */
+uint64_t pool_steal(struct context *c, uint64_t asked);
 /* Waits for the oldest memory behind a fence, at most `limit_ns`. False: there is none, or it has not passed. */
 bool pool_wait_for_any(struct context *c, uint64_t limit_ns);
 /* A live block that the driver is about to free: it leaves the table before the call, since the driver may hand out its

@@ -1,4 +1,4 @@
-/* source.c: steal, wait or grow: how the page backend comes by memory; see source.h. */
+/* source.c: take apart, wait or grow: how the page backend comes by memory; see source.h. */
 #include "device/source.h"
 #include "base/clock.h"
 #include "base/options.h"
@@ -7,9 +7,8 @@
 #include "device/room.h"
 #include "device/weights.h"
 
-/* How long a request waits for memory behind a fence before new pages are taken: see pool.c. */
 /* The first link of the chain gives the own cache back, whose pages have been used up before it begins. */
-enum { OWN_LINK = 1 };
+enum { OWN_LINK = 1, GROW_ROUNDS = 1000 };
 /* Larger requests come whole from the driver. */
 #define WHOLE_LEAST ((uint64_t)1 << 30)
 /* Sizes that the program wanted to export; beyond so many the oldest is forgotten. */
@@ -32,45 +31,51 @@ static bool is_whole(const struct context *c, uint64_t asked) {
     return (asked > WHOLE_LEAST && asked > c->capacity / 8) || was_exported(asked);
 }
 
-/* Takes cached blocks apart for what is missing; true when something changed, so that trying again is worth it. */
-static bool steal(struct context *c, uint64_t asked, uint32_t missing) {
-    /* a small request needs a gap, which any block may leave; a large one needs pages */
-    struct theft got = pool_steal(c, asked < PAGE_BYTES ? 0 : pages_free(c->pages) + missing);
-    uint32_t returned = (uint32_t)(got.returned / PAGE_BYTES);
-    if (returned > 0) pages_grow(c->pages, returned < missing ? returned : missing);
-    return got.blocks > 0;
-}
+/* A request that found no room. */
+struct want { uint64_t asked, start; struct room room; bool called; /* the driver was */ };
 
-/* New pages until `need` are free, as far as the reserve and the device allow. */
-static bool grow(struct context *c, uint32_t need) {
-    uint32_t have = pages_free(c->pages);
-    return have >= need || (room_is_left((need - have) * PAGE_BYTES) && pages_grow(c->pages, need - have) == need - have);
+/* Cached blocks whose epoch has passed become free memory until the request finds room; whole driver allocations among them
+ * go back to the driver. True when something changed, so that trying again is worth it. */
+static bool steal(struct context *c, uint64_t asked) { return pool_steal(c, asked) > 0; }
+
+/* Room out of free pages and, as far as the reserve and the device allow, new ones. What is moved at once is bounded. */
+static bool grow(struct context *c, struct want *w) {
+    uint64_t missing = pages_missing(c->pages, w->asked), left;
+    for (unsigned rounds = 0; rounds < GROW_ROUNDS; rounds++, missing = left) {
+        if (missing > 0 && !room_is_left(missing)) return false;
+        w->called = true;
+        if (!pages_gather(c->pages, w->asked, missing)) return false;
+        if (pages_fit(c->pages, w->asked)) return true;
+        left = pages_missing(c->pages, w->asked);
+        if (missing > 0 && left >= missing) return false;
+    }
+    return false;
 }
 
 /* When the device is full everything behind a fence is waited for, as the program's own frees would have; then the links
  * of room.h that come after the own cache. */
-static bool come_by(struct context *c, uint64_t asked, uint32_t missing, uint64_t start, struct room *room) {
-    if (steal(c, asked, missing)) return true;
-    uint64_t waited = clock_ns() - start, limit = option_number(fence_wait);
+static bool come_by(struct context *c, struct want *w) {
+    if (!w->start) w->start = clock_ns();
+    if (steal(c, w->asked)) return true;
+    uint64_t waited = clock_ns() - w->start, limit = option_number(fence_wait);
     if (waited < limit && pool_wait_for_any(c, limit - waited)) return true;
-    uint32_t need = pages_free(c->pages) + missing;
-    if (grow(c, need)) return true;
+    if (grow(c, w)) return true;
     if (capture_active()) return false;
     fence_drain(c);
-    if (steal(c, asked, missing)) return true;
-    while (room_made_for(room, CUDA_ERROR_OUT_OF_MEMORY, missing * PAGE_BYTES))
-        if (grow(c, need)) return true;
+    if (steal(c, w->asked)) return true;
+    while (room_made_for(&w->room, CUDA_ERROR_OUT_OF_MEMORY, pages_missing(c->pages, w->asked)))
+        if (grow(c, w)) return true;
     return false;
 }
 
 /* The memory is ours: it becomes a block. */
-static uint64_t adopt(struct context *c, const struct stitched *got, uint64_t asked, bool called, const struct room *room) {
-    if (!pool_adopt_pages(c, got->address, got->size, asked, called)) {
+static uint64_t adopt(struct context *c, const struct stitched *got, const struct want *w) {
+    if (!pool_adopt_pages(c, got->address, got->size, w->asked, w->called)) {
         pages_give(c->pages, got->address, got->size, false);
         return 0;
     }
-    if (unlikely(room->links > OWN_LINK)) room_settled(room, CUDA_SUCCESS);
-    if (unlikely(option_number(zero))) fill_bytes(c, got->address, 0, asked);
+    if (unlikely(w->room.links > OWN_LINK)) room_settled(&w->room, CUDA_SUCCESS);
+    if (unlikely(option_number(zero))) fill_bytes(c, got->address, 0, w->asked);
     return got->address;
 }
 
@@ -78,15 +83,10 @@ uint64_t source_take(struct context *c, uint64_t asked) {
     struct pages *p = pages_of(c);
     if (!p || is_whole(c, asked)) return 0;
     struct stitched got;
-    struct room room = { OWN_LINK };
-    uint64_t start = 0;
-    for (;;) {
-        enum pages_answer answer = pages_take(p, asked, &got);
-        if (answer == PAGES_OK) return adopt(c, &got, asked, got.called || start, &room);
-        if (answer == PAGES_FAILED || !pool_is_open(c)) return 0;
-        if (!start) start = clock_ns();
-        if (!come_by(c, asked, got.missing, start, &room)) return 0;
-    }
+    struct want want = { .asked = asked, .room = { OWN_LINK } };
+    while (!pages_take(p, asked, &got))
+        if (!pool_is_open(c) || !come_by(c, &want)) return 0;
+    return adopt(c, &got, &want);
 }
 
 bool source_frees(const struct block *b) {
@@ -112,11 +112,14 @@ static CUresult free_pages(struct block *b) {
     struct context *c = b->context;
     if (!pool_disown(b->address)) return CUDA_ERROR_INVALID_VALUE;
     fence_drain(c);
-    bool given = b->weights ? weights_give(b) : pages_give(c->pages, b->address, b->size, atomic_load(&b->tainted));
-    if (given) pool_disown_done(b);
-    else pool_disown_failed(b);
+    if (b->weights && !weights_give(b)) {
+        pool_disown_failed(b);
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    if (!b->weights) pages_give(c->pages, b->address, b->size, atomic_load(&b->tainted));
+    pool_disown_done(b);
     if (!pool_is_open(c)) pages_shrink(c->pages, UINT64_MAX); /* POOL_MAX=0 */
-    return given ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    return CUDA_SUCCESS;
 }
 
 CUresult source_free(struct block *b) {

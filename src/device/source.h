@@ -1,14 +1,14 @@
 /* source.h: where a block comes from when the cache has none, and where it goes when it may not be cached.
- * Two backends. *block*: the driver, a whole allocation a block (device.c asks it). *page*: pages stitched together
+ * Two backends. *block*: the driver, a whole allocation a block (device.c asks it). *page*: an extent of mapped pages
  * (page.h), for requests up to an eighth of the device; larger ones come whole from the driver in this backend too, since
- * nothing else could use thousands of pages at once and mapping them takes seconds. */
+ * nothing else could use thousands of pages at once. */
 #ifndef COPPICE_DEVICE_SOURCE_H
 #define COPPICE_DEVICE_SOURCE_H
 #include "device/page.h"
 #include "device/pool.h"
 
 /* A live block made of pages for `asked` bytes; 0: ask the driver. In this order, so that the device's peak stays the
- * program's own: gaps and free pages; pages of cached blocks that are ready; of those that become ready in a short while;
+ * program's own: free memory; cached blocks that are ready; those that become ready in a short while; free pages elsewhere and
  * new pages; when the device is full, of all that is behind a fence and of other contexts. */
 uint64_t source_take(struct context *c, uint64_t asked);
 /* Blocks for `asked` bytes come whole from the driver from now on: the program wants to export them. */

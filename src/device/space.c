@@ -45,13 +45,19 @@ static void mark(struct space *s, uint32_t first, uint32_t count, bool taken) {
     }
 }
 
-uint32_t space_take(struct space *s, uint32_t count) {
-    uint32_t first = find(s, s->rover, s->slots, count);
-    if (first == UINT32_MAX) first = find(s, 0, s->slots, count);
+uint32_t space_take_in(struct space *s, uint32_t from, uint32_t to, uint32_t *rover, uint32_t count) {
+    uint32_t first = find(s, *rover, to, count);
+    if (first == UINT32_MAX) first = find(s, from, to, count);
     if (first == UINT32_MAX) return first;
     mark(s, first, count, true);
-    s->rover = first + count < s->slots ? first + count : 0;
+    *rover = first + count < to ? first + count : from;
     return first;
+}
+
+uint32_t space_take(struct space *s, uint32_t count) { return space_take_in(s, 0, s->slots, &s->rover, count); }
+
+bool space_is_empty(const struct space *s, uint32_t first, uint32_t count) {
+    return first + count <= s->slots && !space_is_taken(s, first) && same_from(s, first, count) == count;
 }
 
 void space_give(struct space *s, uint32_t first, uint32_t count) { mark(s, first, count, false); }

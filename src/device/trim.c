@@ -44,7 +44,7 @@ static COLD uint64_t release_pages(struct block *b) {
     uint64_t size = b->size, before = trace_wanted() ? clock_ns() : 0;
     if (b->epoch && !fence_has_passed(b->epoch)) fence_drain(c);
     block_hide(b);
-    if (!pages_give(c->pages, b->address, size, false)) return keep_refused(b), 0;
+    pages_give(c->pages, b->address, size, false);
     if (unlikely(before)) note_release(b, before);
     pool_end_block(b);
     return size;
@@ -166,29 +166,25 @@ static void trim_semantic(struct context *c) {
 }
 
 /* --- page backend: cached blocks as a source of pages */
-static bool steal_one(struct context *c, struct shard *s, enum coppice_type type, struct theft *got) {
+static bool steal_one(struct context *c, struct shard *s, enum coppice_type type) {
     lock_take(&s->lock);
     shard_settle(s);
     struct block *b = shard_take_oldest(s, type, true);
     lock_release(&s->lock);
-    if (!b) return false;
-    got->blocks++;
-    if (!pages_hold(c->pages, b->address)) got->returned += b->size;
-    release(b);
-    return true;
+    return b && release(b) > 0;
 }
 
-struct theft pool_steal(struct context *c, uint32_t pages) {
-    struct theft got = { 0 };
+uint64_t pool_steal(struct context *c, uint64_t asked) {
+    uint64_t blocks = 0;
     unsigned own = (unsigned)(own_shard(c) - c->shard);
-    for (unsigned i = 0; i < SHARDS * TRIM_BY_DEMAND; i++) {
+    bool fits = false;
+    for (unsigned i = 0; i < SHARDS * TRIM_BY_DEMAND && !fits; i++) {
         struct shard *s = &c->shard[(own + i) % SHARDS];
         enum coppice_type type = trim_order[i / SHARDS];
-        while (pages == 0 ? got.blocks == 0 : pages_free(c->pages) + got.returned / PAGE_BYTES < pages)
-            if (!shard_has(s, type) || !steal_one(c, s, type, &got)) break;
+        while (!fits && shard_has(s, type) && steal_one(c, s, type)) blocks++, fits = pages_fit(c->pages, asked);
     }
-    counter_add(&c->counters->stolen_blocks, got.blocks);
-    return got;
+    counter_add(&c->counters->stolen_blocks, blocks);
+    return blocks;
 }
 
 bool pool_wait_for_any(struct context *c, uint64_t limit_ns) {

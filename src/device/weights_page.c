@@ -16,7 +16,7 @@ static unsigned char *piece[2]; /* host copies of what is compared */
 static struct page *adopt(struct pages *p, CUmemGenericAllocationHandle handle, bool borrowed) {
     lock_take(&p->lock);
     struct page *page = page_descriptor(p);
-    if (page) *page = (struct page){ .handle = handle, .home = NO_SLOT, .borrowed = borrowed };
+    if (page) *page = (struct page){ .handle = handle, .home = NO_SLOT, .count = 1, .borrowed = borrowed };
     lock_release(&p->lock);
     if (!page) driver.cuMemRelease(handle);
     return page;

@@ -82,7 +82,7 @@ struct thread_counters {
     X(kv_allocs, "calls", "allocations of key/value cache") \
     X(fences, "calls", "epochs closed by an event") \
     X(fence_waits, "calls", "times an allocation waited for an epoch to pass") \
-    X(stitched_blocks, "blocks", "page backend: blocks made by mapping pages") \
+    X(stitched_blocks, "blocks", "page backend: blocks for which pages were mapped") \
     X(stolen_blocks, "blocks", "page backend: cached blocks taken apart because another needed their pages") \
     X(weights_bytes, "bytes", "SHARE_WEIGHTS: live blocks of weights, in pages; part of reserved_bytes") \
     X(weights_bare_bytes, "bytes", "of them pages that no memory was taken for yet, because nothing was uploaded there") \

@@ -1,3 +1,4 @@
+// backend: block; the byte counts are those of whole blocks
 // env: COPPICE_PRESSURE=1
 // env: SIM_CAPACITY=1G
 // env: SIM_DEVICES=2

@@ -1,3 +1,4 @@
+// backend: block; it counts driver allocations
 // env: COPPICE_DTESN_LIMIT=8G
 /* Membranes of a device: what levels hold is what is reserved and live; cached memory climbs a level at a time and may be
  * taken by descendants, and by anybody before the driver is asked; what nobody wants leaves. */

@@ -1,8 +1,12 @@
 // env: COPPICE_INTERN=pages
-/* Equal pages are shared under the hands of threads that write, read, let the kernel write (read, recv, process_vm_writev), give back (madvise,
- * free), move mappings and fork; each keeps a copy of what its blocks must hold in memory of its own, and nothing is ever lost or foreign.
+// env: COPPICE_ZERO_RECLAIM=auto
+// env: COPPICE_ZERO_RECLAIM_CPU=50
+/* Equal pages are shared, and pages of zeros dropped, under the hands of threads that write, read, let the kernel write (read, recv, process_vm_writev,
+ * io_uring into plain memory and into buffers whose pages it holds, reads past all caches), give back (madvise, free, realloc), move mappings and
+ * fork; each keeps a copy of what its blocks must hold in memory of its own, and nothing is ever lost or foreign.
  * `shared_pages_race SECONDS`: for so long. */
 #include "program.h"
+#include "ring.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,9 +17,9 @@
 #include <sys/uio.h>
 #include <time.h>
 
-enum { PAGE = 4096, PAGES = 1024, SIZE = PAGES * PAGE, BLOCKS = 3, THREADS = 4, PATTERNS = 3 };
+enum { PAGE = 4096, PAGES = 1024, SIZE = PAGES * PAGE, BLOCKS = 5, THREADS = 4, PATTERNS = 3 };
 
-static _Atomic unsigned long shared_seen, operations;
+static _Atomic unsigned long shared_seen, operations, ring_reads, held_reads, direct_reads;
 static time_t end;
 
 struct block {
@@ -23,7 +27,8 @@ struct block {
 };
 struct worker {
     unsigned seed;
-    int pair[2];
+    int pair[2], file, direct; /* file: of SIZE bytes, each page its number's; direct: one on a disk, read past the cache; -1: none */
+    struct ring ring;
     struct block block[BLOCKS];
 };
 
@@ -104,6 +109,84 @@ static void move_away_and_back(struct worker *w, struct block *b) {
     CHECK(mremap(place, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at);
 }
 
+/* --- the kernel reads by itself: what the file's pages hold, at any place */
+
+static unsigned char file_byte(size_t at) { return (unsigned char)(at / PAGE * 7 + 1); }
+static void expect_file(struct block *b, unsigned at, int got, size_t from) {
+    for (int i = 0; i < got; i++) b->must[at + (unsigned)i] = file_byte(from + (size_t)i);
+}
+static int file_of(const char *name, int flags) {
+    _Alignas(PAGE) unsigned char page[PAGE];
+    int fd = name ? open(name, O_CREAT | O_RDWR | O_TRUNC | flags, 0600) : memfd_create("read from", MFD_CLOEXEC);
+    if (name) unlink(name);
+    for (unsigned i = 0; fd >= 0 && i < PAGES - 1; i++) {
+        memset(page, file_byte(i * (size_t)PAGE), PAGE);
+        if (pwrite(fd, page, PAGE, (off_t)i * PAGE) != PAGE) return close(fd), -1;
+    }
+    return fd;
+}
+
+/* Several reads, in each of which the block is left alone for a while: long enough to be looked at while a read is under way or its pages are held. */
+static void read_by_ring(struct worker *w, struct block *b, unsigned at, unsigned length, bool held) {
+    for (unsigned n = 0; n < 4; n++) {
+        unsigned part = 1 + pick(w, length), from = pick(w, SIZE - PAGE - part), to = at + pick(w, length - part + 1);
+        CHECK(ring_begin_read(&w->ring, w->file, b->p + to, part, from, held));
+        int got = ring_wait(&w->ring);
+        CHECK(got == (int)part);
+        expect_file(b, to, got, from);
+        verify(b, held ? "a read into held pages" : "a read by the ring");
+        if (held) nanosleep(&(struct timespec){ .tv_nsec = pick(w, 300) * 1000000 }, NULL);
+        atomic_fetch_add(held ? &held_reads : &ring_reads, 1);
+    }
+}
+static void let_ring_write(struct worker *w, struct block *b) {
+    unsigned length = 1 + pick(w, 200000);
+    if (w->ring.fd >= 0) read_by_ring(w, b, pick(w, SIZE - length), length, false);
+}
+static void let_ring_hold(struct worker *w, struct block *b) {
+    unsigned length = 1 + pick(w, 1 << 20), at = pick(w, SIZE - length);
+    if (w->ring.fd < 0 || !ring_register(&w->ring, b->p + at, length)) return; /* RLIMIT_MEMLOCK */
+    read_by_ring(w, b, at, length, true);
+    CHECK(ring_register(&w->ring, NULL, 0));
+}
+
+/* The file ends in the middle of what is asked for, and is whole again afterwards. */
+static void read_what_is_cut_off(struct worker *w, struct block *b) {
+    unsigned length = 2 + pick(w, 100000), from = pick(w, SIZE - PAGE - length), left = pick(w, length), to = pick(w, SIZE - length);
+    if (w->ring.fd < 0) return;
+    CHECK(ftruncate(w->file, from + left) == 0 && ring_begin_read(&w->ring, w->file, b->p + to, length, from, false));
+    int got = ring_wait(&w->ring);
+    CHECK(got == (int)left);
+    expect_file(b, to, got, from);
+    close(w->file);
+    CHECK((w->file = file_of(NULL, 0)) >= 0);
+}
+
+/* Whole pages, by the disk's own hand. */
+static void let_disk_write(struct worker *w, struct block *b) {
+    unsigned pages = 1 + pick(w, 100), from = pick(w, PAGES - 1 - pages), to = pick(w, PAGES - 1 - pages);
+    unsigned char *at = first_page(b) + to * PAGE;
+    if (w->direct < 0) return;
+    ssize_t got = pread(w->direct, at, pages * PAGE, (off_t)from * PAGE);
+    CHECK(got == (ssize_t)pages * PAGE);
+    expect_file(b, (unsigned)(at - b->p), (int)got, (size_t)from * PAGE);
+    atomic_fetch_add(&direct_reads, 1);
+}
+
+static void write_zeros(struct worker *w, struct block *b) {
+    unsigned pages = 1 + pick(w, 300), page = pick(w, PAGES - pages);
+    volatile unsigned char *p = b->p + page * PAGE; /* by hand: memset would be answered by giving back */
+    for (unsigned i = 0; i < pages * PAGE; i++) p[i] = 0;
+    memset(b->must + page * PAGE, 0, pages * PAGE);
+}
+
+static void shrink_and_grow(struct worker *w, struct block *b) {
+    size_t kept = 1 + pick(w, SIZE - 1);
+    CHECK((b->p = realloc(b->p, kept)) != NULL && memcmp(b->p, b->must, kept) == 0);
+    CHECK((b->p = realloc(b->p, SIZE)) != NULL);
+    memcpy(b->p + kept, b->must + kept, SIZE - kept);
+}
+
 static void take_another(struct worker *w, struct block *b) {
     void *before = b->p;
     b->p = malloc(SIZE);
@@ -138,11 +221,17 @@ static void fork_and_write(struct worker *w, struct block *b) {
 static const struct { const char *name; void (*act)(struct worker *w, struct block *b); } acts[] = {
     { "writes", write_some }, { "words", write_words }, { "recv", let_recv_write }, { "read", let_read_write }, { "process_vm_writev", let_vm_write },
     { "madvise", give_back }, { "mremap", move_away_and_back }, { "free and malloc", take_another }, { "calloc", take_cleared }, { "fork", fork_and_write },
+    { "a read by the ring", let_ring_write }, { "reads into held pages", let_ring_hold }, { "a read of a shorter file", read_what_is_cut_off },
+    { "a direct read", let_disk_write }, { "zeros", write_zeros }, { "realloc", shrink_and_grow },
 };
 
 static void *work(void *argument) {
     struct worker *w = argument;
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, w->pair) == 0);
+    char name[64];
+    snprintf(name, sizeof name, "build/tests/direct-%d-%u", getpid(), w->seed);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, w->pair) == 0 && (w->file = file_of(NULL, 0)) >= 0);
+    w->direct = file_of(name, O_DIRECT);
+    ring_open(&w->ring);
     for (unsigned i = 0; i < BLOCKS; i++) {
         w->block[i].p = malloc(SIZE);
         w->block[i].must = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -180,7 +269,10 @@ int main(int count, char **arguments) {
     }
     while (time(NULL) < end) sleep(1), count_shared();
     for (unsigned i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
-    printf("%lu operations; mappings of shared pages seen: %lu\n", (unsigned long)operations, (unsigned long)shared_seen);
+    printf("%lu operations; mappings of shared pages seen: %lu; reads by io_uring %lu, into held pages %lu%s; past the cache %lu%s\n", (unsigned long)operations,
+           (unsigned long)shared_seen, (unsigned long)ring_reads, (unsigned long)held_reads, workers[0].ring.fd < 0 ? " (skipped: the kernel has no io_uring for us)" : "",
+           (unsigned long)direct_reads, workers[0].direct < 0 ? " (skipped: not on this file system)" : "");
+    CHECK(workers[0].ring.fd < 0 || (ring_reads > 0 && held_reads > 0));
     if (!shared_seen && syscall(SYS_userfaultfd, O_CLOEXEC) < 0) SKIP("full userfaultfd is not permitted here");
     CHECK(shared_seen > 0);
     return 0;

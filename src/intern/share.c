@@ -21,16 +21,18 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SEGMENTS = 8, PAGE = REACH_PAGE, RUN_LEAST = 4, PUBLISH_MOST = SEALED_PAGES_MOST, BATCH = CHANNEL_COUNT_MOST };
-enum { FIRST_MS = 200, HOT_MS = 5000, REST_MS = 60000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */ };
+enum { SEGMENTS = 8, PAGE = REACH_PAGE, RUN_LEAST = 4, FEW_MAPPINGS = 4, PUBLISH_MOST = SEALED_PAGES_MOST, BATCH = CHANNEL_COUNT_MOST };
+enum { FIRST_MS = 200, HOT_MS = 2000, REST_MS = 60000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */ };
 #define STEADY ((uint64_t)1)
 #define OFFERED ((uint64_t)2)
 
-/* What is known of a page: the hash at the last look without its lowest bits, and flags in their place; 0: nothing. */
+/* What is known of a page: the hash at the last look without its lowest bits, and flags in their place; 0: nothing. Once steady and offered it is not
+ * read again until it is compared, or the chunk's turn to be read as a whole comes: reading is what costs, and a hash is no promise anyway. */
 struct chunk {
     uint32_t due_ms, interval_ms;
     uint16_t equal; /* pages that somebody else has too, of the last offers: for KSM */
     bool advised;
+    bool rests; /* nothing had changed at the last look */
 };
 static struct segment {
     uintptr_t base;
@@ -46,7 +48,7 @@ static struct {
     uint32_t answer[BATCH];
     uint32_t count;
 } offers;
-static uintptr_t *wanted; /* pages to be published at the end of the round */
+static struct { uintptr_t at[PUBLISH_MOST]; struct page_ref page[PUBLISH_MOST]; } *wanted; /* pages to be published at the end of the round */
 static uint32_t wanted_count;
 static unsigned char *buffer; /* a chunk */
 static int memory_fd, pagemap_fd;
@@ -85,6 +87,9 @@ static void compare(const struct reach *r, const uint32_t *place, unsigned char 
     }
 }
 
+/* A mapping for a page or two is paid for as long as there are few. */
+static unsigned run_least(void) { return mappings_made < mappings_most / FEW_MAPPINGS ? 1 : RUN_LEAST; }
+
 /* How many pages from i on are equal and follow each other in one file, so that one mapping does for them. */
 static unsigned run_at(const struct reach *r, const uint32_t *place, const unsigned char *equal, unsigned i) {
     unsigned n = 0;
@@ -96,7 +101,7 @@ static unsigned replace_runs(struct reach *r, const uint32_t *place, const unsig
     unsigned replaced = 0;
     for (unsigned i = 0, n; i < r->pages; i += n ? n : 1) {
         n = run_at(r, place, equal, i);
-        const struct sealed *file = n >= RUN_LEAST && mappings_made + 2 <= mappings_most ? client_file(channel_file(place[i])) : NULL;
+        const struct sealed *file = n >= run_least() && mappings_made + 2 <= mappings_most ? client_file(channel_file(place[i])) : NULL;
         if (!file || !sealed_is_there(file) || !reach_replace(r, i, n, file->fd, (off_t)channel_page(place[i]) * PAGE)) continue;
         heap_shared_mark(r->at + (uintptr_t)i * PAGE, n);
         mappings_made += 2, replaced += n;
@@ -112,6 +117,8 @@ static void merge(struct page_ref first, const uint32_t *place, unsigned count) 
     if (!heap_shared_ready(first.segment) || !reach_out(&r, (void *)address_of(first), count)) return;
     compare(&r, place, equal);
     unsigned replaced = replace_runs(&r, place, equal);
+    for (unsigned i = 0; i < count; i++)
+        if (!equal[i] || r.state[i] == REACH_SETTLED) segments[first.segment].note[first.page + i] = 0; /* another content by now, or soon */
     reach_back(&r);
     counter_add(&counters->intern.pages_shared, replaced);
 }
@@ -126,7 +133,7 @@ static void take_answer(uint32_t i) {
     struct page_ref p = offers.page[i];
     segments[p.segment].note[p.page] |= OFFERED;
     segments[p.segment].chunk[p.page / REACH_PAGES].equal += offers.answer[i] != CHANNEL_NONE;
-    if (offers.answer[i] == CHANNEL_WANTED && backend == SHARE_REACH && wanted_count < PUBLISH_MOST) wanted[wanted_count++] = address_of(p);
+    if (offers.answer[i] == CHANNEL_WANTED && backend == SHARE_REACH && wanted_count < PUBLISH_MOST) wanted->at[wanted_count] = address_of(p), wanted->page[wanted_count++] = p;
 }
 
 static void flush_offers(void) {
@@ -137,7 +144,7 @@ static void flush_offers(void) {
         take_answer(i);
         for (n = 1; i + n < count && follows(offers.page[i + n - 1], offers.page[i + n]) && offers.answer[i] > CHANNEL_WANTED && offers.answer[i + n] > CHANNEL_WANTED; n++)
             take_answer(i + n);
-        if (backend == SHARE_REACH && offers.answer[i] > CHANNEL_WANTED && n >= RUN_LEAST) merge(offers.page[i], offers.answer + i, n);
+        if (backend == SHARE_REACH && offers.answer[i] > CHANNEL_WANTED && n >= run_least()) merge(offers.page[i], offers.answer + i, n);
     }
 }
 
@@ -158,6 +165,12 @@ static unsigned read_pages(uintptr_t at, unsigned i, unsigned end) {
     return n > 0 ? (unsigned)(n / PAGE) : 0;
 }
 
+/* Does a look read this page? */
+static bool is_read(uint32_t segment, uint32_t page, uint64_t entry, bool all) {
+    const uint64_t known = STEADY | OFFERED;
+    return is_candidate(entry) && (all || (segments[segment].note[page] & known) != known);
+}
+
 /* A page was read: is it as it was? Returns whether it has changed. */
 static bool note_page(struct page_ref p, const unsigned char *bytes) {
     uint64_t *note = &segments[p.segment].note[p.page], hash = sealed_hash(bytes) & ~CHANNEL_FLAGS;
@@ -168,18 +181,26 @@ static bool note_page(struct page_ref p, const unsigned char *bytes) {
     return false;
 }
 
-/* Pages that have changed since the last look. */
-static unsigned look_at(uint32_t segment, uint32_t first) {
+/* A page that was not read: unless it is known, nothing is. For the kernel to merge, known ones are counted at each look. */
+static void forget_or_offer(struct page_ref p, uint64_t entry, bool failed) {
+    uint64_t *note = &segments[p.segment].note[p.page];
+    if (failed || !is_candidate(entry)) *note = 0;
+    else if (offer_all || backend == SHARE_KSM) offer(p, *note);
+}
+
+/* Pages that have changed since the last look; those that are known are left out unless `all`. */
+static unsigned look_at(uint32_t segment, uint32_t first, bool all) {
     struct segment *s = &segments[segment];
     uint64_t entry[REACH_PAGES];
     uintptr_t at = s->base + (uintptr_t)first * PAGE;
     unsigned changed = 0, looked = 0;
     if (pread(pagemap_fd, entry, sizeof entry, (off_t)(at / PAGE * sizeof *entry)) != sizeof entry) return 0;
     for (unsigned i = 0, end; i < REACH_PAGES; i = end) {
-        for (end = i; end < REACH_PAGES && is_candidate(entry[end]) == is_candidate(entry[i]);) end++;
-        unsigned got = is_candidate(entry[i]) ? read_pages(at, i, end) : 0;
+        bool reads = is_read(segment, first + i, entry[i], all);
+        for (end = i + 1; end < REACH_PAGES && is_read(segment, first + end, entry[end], all) == reads;) end++;
+        unsigned got = reads ? read_pages(at, i, end) : 0;
         for (unsigned j = i; j < i + got; j++) changed += note_page((struct page_ref){ segment, first + j }, buffer + (size_t)j * PAGE);
-        for (unsigned j = i + got; j < end; j++) s->note[first + j] = 0;
+        for (unsigned j = i + got; j < end; j++) forget_or_offer((struct page_ref){ segment, first + j }, entry[j], reads);
         looked += got;
     }
     counter_add(&counters->intern.pages_looked_at, looked);
@@ -207,10 +228,11 @@ static void visit(uint32_t segment, uint32_t first, bool force) {
         return;
     }
     c->equal = 0;
-    unsigned changed = look_at(segment, first);
+    unsigned changed = look_at(segment, first, force || c->interval_ms == REST_MS);
     if (changed == 0) c->interval_ms = c->interval_ms < REST_MS / 2 ? c->interval_ms * 2 + FIRST_MS : REST_MS;
-    else if (c->interval_ms == 0 || c->interval_ms >= HOT_MS) c->interval_ms = FIRST_MS; /* new, or at rest until now */
-    else c->interval_ms *= 2;
+    else if (c->interval_ms == 0 || c->rests) c->interval_ms = FIRST_MS; /* new, or at rest until now */
+    else c->interval_ms = c->interval_ms < HOT_MS / 2 ? c->interval_ms * 2 : HOT_MS;
+    c->rests = changed == 0;
     c->due_ms = now + c->interval_ms;
     if (backend == SHARE_KSM) advise(segment, first, c);
 }
@@ -230,12 +252,21 @@ static bool segment_ready(uint32_t n, uintptr_t base, size_t pages) {
     return true;
 }
 
+/* A page that has changed since its hash was offered was not wanted: it is looked at again. Else it would be wanted for ever. */
+static void forget_changed(const struct sealed *file, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t *note = &segments[wanted->page[i].segment].note[wanted->page[i].page];
+        if ((file->hash[i] ^ *note) & ~CHANNEL_FLAGS) *note = 0;
+    }
+}
+
 static void publish(void) {
     struct sealed file;
     if (wanted_count == 0) return;
     uint32_t count = wanted_count;
     wanted_count = 0;
-    if (!sealed_make(&file, memory_fd, wanted, count)) return;
+    if (!sealed_make(&file, memory_fd, wanted->at, count)) return;
+    forget_changed(&file, count);
     if (client_publish(&file)) counter_add(&counters->intern.pages_published, count);
     sealed_close(&file);
 }
@@ -244,7 +275,7 @@ static bool prepare(void) {
     static const unsigned char zeros[PAGE];
     if (!buffer) {
         buffer = sys_map(NULL, REACH_CHUNK, PROT_READ | PROT_WRITE);
-        wanted = sys_map(NULL, PUBLISH_MOST * sizeof *wanted, PROT_READ | PROT_WRITE);
+        wanted = sys_map(NULL, sizeof *wanted, PROT_READ | PROT_WRITE);
         zero_hash = sealed_hash(zeros) & ~CHANNEL_FLAGS;
         started_ns = clock_ns();
         mappings_most = mappings_allowed();
@@ -313,7 +344,7 @@ void share_fork_child(void) {
         if (s->chunk) sys_unmap(s->chunk, (s->pages / REACH_PAGES + 1) * sizeof *s->chunk);
         *s = (struct segment){ 0 };
     }
-    if (buffer) sys_unmap(buffer, REACH_CHUNK), sys_unmap(wanted, PUBLISH_MOST * sizeof *wanted);
+    if (buffer) sys_unmap(buffer, REACH_CHUNK), sys_unmap(wanted, sizeof *wanted);
     buffer = NULL, offers.count = wanted_count = 0;
     atomic_store(&running, false);
 }

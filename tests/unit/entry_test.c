@@ -1,6 +1,6 @@
 /* entry_test.c: the states of an entry, also those that a race makes for nanoseconds. */
 #include "intern/entry.h"
-#include <check.h>
+#include "suite.h"
 #include <stdlib.h>
 
 static struct entry e;
@@ -79,19 +79,6 @@ START_TEST(too_many_references_to_count_keep_for_ever) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("entry");
-    TCase *all = tcase_create("entry");
-    tcase_add_test(all, the_dead_cannot_be_held);
-    tcase_add_test(all, what_is_referenced_does_not_die);
-    tcase_add_test(all, a_reader_that_only_looks_keeps_alive);
-    tcase_add_test(all, fields_stay_what_they_are);
-    tcase_add_test(all, too_many_references_to_count_keep_for_ever);
-    tcase_add_test(all, coming_alive_keeps_the_additions_of_readers_under_way);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("entry", NULL, NULL,
+    the_dead_cannot_be_held, what_is_referenced_does_not_die, a_reader_that_only_looks_keeps_alive, fields_stay_what_they_are,
+    too_many_references_to_count_keep_for_ever, coming_alive_keeps_the_additions_of_readers_under_way)

@@ -1,6 +1,6 @@
 /* params_test.c: sets of sampling parameters: one encoding a set, whatever the order; there and back; any bytes are survived. */
 #include "intern/params.h"
-#include <check.h>
+#include "suite.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -249,24 +249,8 @@ START_TEST(random_bytes_do_no_harm) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("params");
-    TCase *all = tcase_create("params");
-    tcase_set_timeout(all, 60);
-    tcase_add_test(all, the_order_of_setting_makes_no_difference);
-    tcase_add_test(all, a_default_that_is_spelled_out_makes_no_difference);
-    tcase_add_test(all, each_value_of_each_field_is_another_encoding);
-    tcase_add_test(all, lists_come_back);
-    tcase_add_test(all, what_cannot_be_is_refused);
-    tcase_add_test(all, the_format_does_not_change);
-    tcase_add_test(all, only_what_is_written_is_read);
-    tcase_add_test(all, names_and_numbers_belong_together);
-    tcase_add_test(all, random_sets_come_back_and_mutated_ones_are_canonical_or_refused);
-    tcase_add_test(all, random_bytes_do_no_harm);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("params", NULL, NULL,
+    the_order_of_setting_makes_no_difference, a_default_that_is_spelled_out_makes_no_difference,
+    each_value_of_each_field_is_another_encoding, lists_come_back, what_cannot_be_is_refused, the_format_does_not_change,
+    only_what_is_written_is_read, names_and_numbers_belong_together, random_sets_come_back_and_mutated_ones_are_canonical_or_refused,
+    random_bytes_do_no_harm)

@@ -1,6 +1,6 @@
 /* reach_test.c: pages taken out of reach, while others use them. Where the kernel does not permit it the program says so and skips. */
 #include "heap/reach.h"
-#include <check.h>
+#include "suite.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -193,26 +193,14 @@ START_TEST(a_child_has_all_pages_and_reaches_for_its_own) {
 END_TEST
 
 int main(void) {
+    const TTest *const tests[] = {
+        pages_come_back_as_they_were, dropped_pages_read_as_zero_and_can_be_written, replaced_pages_are_the_files_until_they_are_written,
+        what_cannot_be_taken_is_left, pages_shared_with_a_child_are_left, nobody_misses_a_page_and_no_write_is_lost,
+        a_child_has_all_pages_and_reaches_for_its_own };
     if (!reach_possible()) {
         printf("userfaultfd is not permitted here, or cannot move pages\n");
         return 77;
     }
     reach_fork_child(); /* each test is a child */
-    Suite *suite = suite_create("reach");
-    TCase *all = tcase_create("reach");
-    tcase_set_timeout(all, 60);
-    tcase_add_checked_fixture(all, begin, NULL);
-    tcase_add_test(all, pages_come_back_as_they_were);
-    tcase_add_test(all, dropped_pages_read_as_zero_and_can_be_written);
-    tcase_add_test(all, replaced_pages_are_the_files_until_they_are_written);
-    tcase_add_test(all, what_cannot_be_taken_is_left);
-    tcase_add_test(all, pages_shared_with_a_child_are_left);
-    tcase_add_test(all, nobody_misses_a_page_and_no_write_is_lost);
-    tcase_add_test(all, a_child_has_all_pages_and_reaches_for_its_own);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("reach", begin, NULL, tests, sizeof tests / sizeof *tests);
 }

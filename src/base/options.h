@@ -18,6 +18,7 @@ enum zero_reclaim_choice { ZERO_RECLAIM_AUTO, ZERO_RECLAIM_OFF };
 enum predictor_choice { PREDICTOR_WINDOW, PREDICTOR_AR, PREDICTOR_TIMER };
 enum device_backend { BACKEND_BLOCK, BACKEND_PAGE };
 enum intern_choice { INTERN_OFF, INTERN_API, INTERN_OBSERVE, INTERN_PAGES };
+enum share_choice { SHARE_BY_ANY, SHARE_BY_OWN, SHARE_BY_KERNEL };
 
 /* Values by kind: numbers in `number`, TEXT in `text` (points into the environment; NULL when unset and the default is NULL). */
 union option_value {

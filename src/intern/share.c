@@ -21,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SEGMENTS = 8, PAGE = REACH_PAGE, RUN_LEAST = 4, FEW_MAPPINGS = 4, PUBLISH_MOST = SEALED_PAGES_MOST, BATCH = CHANNEL_COUNT_MOST };
-enum { FIRST_MS = 200, HOT_MS = 2000, REST_MS = 60000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */ };
+enum { SEGMENTS = 8, PAGE = REACH_PAGE, RUN_LEAST = 4, FEW_MAPPINGS = 4, SHORT_RUNS = 128, PUBLISH_MOST = SEALED_PAGES_MOST, BATCH = CHANNEL_COUNT_MOST };
+enum { FIRST_MS = 200, HOT_MS = 2000, REST_MS = 60000, CALM_MS = 3000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */ };
 #define STEADY ((uint64_t)1)
 #define OFFERED ((uint64_t)2)
 
@@ -55,6 +55,7 @@ static int memory_fd, pagemap_fd;
 static uint64_t zero_hash, started_ns;
 static bool offer_all; /* something new was published: what is steady is offered again */
 static uint32_t mappings_made, mappings_most;
+static unsigned short_left; /* runs of less than RUN_LEAST pages that this round may still share */
 static enum share_backend backend;
 static _Atomic bool running;
 
@@ -68,7 +69,10 @@ static bool kernel_merges(void) {
     return sys_read_file("/sys/kernel/mm/ksm/run", run, sizeof run) > 0 && run[0] == '1';
 }
 
-enum share_backend share_backend(void) { return reach_possible() ? SHARE_REACH : kernel_merges() ? SHARE_KSM : SHARE_NOTHING; }
+enum share_backend share_backend(void) {
+    uint64_t by = option_number(share_backend);
+    return by != SHARE_BY_KERNEL && reach_possible() ? SHARE_REACH : by != SHARE_BY_OWN && kernel_merges() ? SHARE_KSM : SHARE_NOTHING;
+}
 
 /* A third of what the kernel lets a process have. */
 static uint32_t mappings_allowed(void) {
@@ -87,8 +91,12 @@ static void compare(const struct reach *r, const uint32_t *place, unsigned char 
     }
 }
 
-/* A mapping for a page or two is paid for as long as there are few. */
-static unsigned run_least(void) { return mappings_made < mappings_most / FEW_MAPPINGS ? 1 : RUN_LEAST; }
+/* Each run costs a mapping and a few waits for whoever else changes mappings. For a page or two that is paid where nothing has changed for seconds, as
+ * long as there are few mappings, and a few times a round. */
+static unsigned run_least(struct page_ref p) {
+    const struct chunk *c = &segments[p.segment].chunk[p.page / REACH_PAGES];
+    return c->rests && c->interval_ms >= CALM_MS && mappings_made < mappings_most / FEW_MAPPINGS && short_left > 0 ? 1 : RUN_LEAST;
+}
 
 /* How many pages from i on are equal and follow each other in one file, so that one mapping does for them. */
 static unsigned run_at(const struct reach *r, const uint32_t *place, const unsigned char *equal, unsigned i) {
@@ -97,11 +105,11 @@ static unsigned run_at(const struct reach *r, const uint32_t *place, const unsig
     return n;
 }
 
-static unsigned replace_runs(struct reach *r, const uint32_t *place, const unsigned char *equal) {
+static unsigned replace_runs(struct reach *r, const uint32_t *place, const unsigned char *equal, unsigned least) {
     unsigned replaced = 0;
     for (unsigned i = 0, n; i < r->pages; i += n ? n : 1) {
         n = run_at(r, place, equal, i);
-        const struct sealed *file = n >= run_least() && mappings_made + 2 <= mappings_most ? client_file(channel_file(place[i])) : NULL;
+        const struct sealed *file = n >= least && mappings_made + 2 <= mappings_most ? client_file(channel_file(place[i])) : NULL;
         if (!file || !sealed_is_there(file) || !reach_replace(r, i, n, file->fd, (off_t)channel_page(place[i]) * PAGE)) continue;
         heap_shared_mark(r->at + (uintptr_t)i * PAGE, n);
         mappings_made += 2, replaced += n;
@@ -110,13 +118,13 @@ static unsigned replace_runs(struct reach *r, const uint32_t *place, const unsig
 }
 
 /* `count` consecutive pages of one chunk, each of which has a place. */
-static void merge(struct page_ref first, const uint32_t *place, unsigned count) {
+static void merge(struct page_ref first, const uint32_t *place, unsigned count, unsigned least) {
     static struct reach r;
     unsigned char equal[REACH_PAGES];
     for (unsigned i = 0; i < count; i++) client_fetch(channel_file(place[i])); /* before anything is out of reach */
     if (!heap_shared_ready(first.segment) || !reach_out(&r, (void *)address_of(first), count)) return;
     compare(&r, place, equal);
-    unsigned replaced = replace_runs(&r, place, equal);
+    unsigned replaced = replace_runs(&r, place, equal, least);
     for (unsigned i = 0; i < count; i++)
         if (!equal[i] || r.state[i] == REACH_SETTLED) segments[first.segment].note[first.page + i] = 0; /* another content by now, or soon */
     reach_back(&r);
@@ -144,7 +152,10 @@ static void flush_offers(void) {
         take_answer(i);
         for (n = 1; i + n < count && follows(offers.page[i + n - 1], offers.page[i + n]) && offers.answer[i] > CHANNEL_WANTED && offers.answer[i + n] > CHANNEL_WANTED; n++)
             take_answer(i + n);
-        if (backend == SHARE_REACH && offers.answer[i] > CHANNEL_WANTED && n >= run_least()) merge(offers.page[i], offers.answer + i, n);
+        unsigned least = run_least(offers.page[i]);
+        if (backend != SHARE_REACH || offers.answer[i] <= CHANNEL_WANTED || n < least) continue;
+        short_left -= n < RUN_LEAST;
+        merge(offers.page[i], offers.answer + i, n, least);
     }
 }
 
@@ -292,7 +303,8 @@ static void ask_for_news(void) {
     if (now_ms() - asked_ms < NEWS_MS && asked_ms) return;
     asked_ms = now_ms() + 1;
     uint32_t published = client_published();
-    offer_all = published != known;
+    offer_all = published != known || short_left == 0;
+    short_left = SHORT_RUNS;
     known = published;
 }
 

@@ -12,6 +12,7 @@
 #include "base/start.h"
 #include "heap/budget.h"
 #include "heap/heap.h"
+#include "heap/packed.h"
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
 #include "heap/typed.h"
@@ -55,19 +56,24 @@ static inline void *hook_refused(size_t size) {
 /* PUBLISH(returned, name, parameters): own_name, which no other definition can stand before, is what programs call `name`. */
 #define PUBLISH(returned, name, parameters) returned name parameters __attribute__((alias("own_" #name), visibility("default")));
 
+/* An untyped block where packing is on; NULL: jemalloc's to serve. */
+static inline void *hook_packed(struct kind kind, size_t size, int flags) {
+    return unlikely(packed_on) && kind.type == COPPICE_UNTYPED && flags >= 0 ? packed_alloc(size, flags) : NULL;
+}
+
 /* Memory of the type that the thread, or what is known of the caller, says; NULL: of no type. flags: as heap_typed_alloc's,
  * -1 for a request that is an error. */
 static inline void *hook_typed(size_t size, enum site_api api, int flags) {
     struct kind kind = heap_kind(size, api);
-    if (unlikely((heap_thread.until_sample -= size < HEAP_LARGE ? 1 : SAMPLE_LARGE) < 0)) return heap_sampled(kind, size, flags);
-    return likely(kind.type == COPPICE_UNTYPED) || flags < 0 ? NULL : heap_typed_alloc(kind, size, flags);
+    if (unlikely((heap_thread.until_sample -= size < HEAP_LARGE ? 1 : SAMPLE_LARGE) < 0)) return heap_sampled(kind, size, flags) ?: hook_packed(kind, size, flags);
+    return likely(kind.type == COPPICE_UNTYPED) || flags < 0 ? hook_packed(kind, size, flags) : heap_typed_alloc(kind, size, flags);
 }
 
 /* The same, with the blocks at hand looked at first. */
 static inline __attribute__((always_inline)) void *hook_typed_small(size_t size, enum site_api api, int flags) {
     struct kind kind = heap_kind(size, api);
-    if (unlikely(--heap_thread.until_sample < 0)) return heap_sampled(kind, size, flags);
-    if (kind.type == COPPICE_UNTYPED || flags < 0) return NULL;
+    if (unlikely(--heap_thread.until_sample < 0)) return heap_sampled(kind, size, flags) ?: hook_packed(kind, size, flags);
+    if (kind.type == COPPICE_UNTYPED || flags < 0) return hook_packed(kind, size, flags);
     void *small = flags == 0 ? heap_typed_small((enum coppice_type)kind.type, size) : NULL;
     return likely(small != NULL) ? small : heap_typed_alloc(kind, size, flags);
 }

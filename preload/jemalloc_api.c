@@ -16,7 +16,10 @@ static int refusal(const char *name, const void *new) {
 }
 
 /* Not jemalloc's, though ours. */
-static bool is_struct(const void *p) { return !heap_owns_fast(p) && heap_lives_in(p) == (int)TYPE_PARAMS; }
+static bool is_other(const void *p) {
+    int type = heap_owns_fast(p) ? COPPICE_UNTYPED : heap_lives_in(p);
+    return type == (int)TYPE_PARAMS || type == (int)TYPE_PACKED;
+}
 
 static bool pass(void) { return hook_turn() != SERVE; }
 
@@ -49,7 +52,7 @@ static void *own_mallocx(size_t size, int flags) {
 
 static void *own_rallocx(void *p, size_t size, int flags) {
     if (pass() && !heap_owns(p)) return next.rallocx ? next.rallocx(p, size, flags) : own_realloc(p, size);
-    if (!heap_owns(p) || is_struct(p)) return own_realloc(p, size);
+    if (!heap_owns(p) || is_other(p)) return own_realloc(p, size);
     void *got = je_rallocx(p, size, flags);
     if (size >= HEAP_LARGE) kept_any_large = true;
     if (got) heap_thread.takes--, heap_thread.gives--;
@@ -58,12 +61,12 @@ static void *own_rallocx(void *p, size_t size, int flags) {
 }
 
 static size_t own_xallocx(void *p, size_t size, size_t extra, int flags) {
-    if (heap_owns(p)) return is_struct(p) ? heap_usable_size(p) : je_xallocx(p, size, extra, flags);
+    if (heap_owns(p)) return is_other(p) ? heap_usable_size(p) : je_xallocx(p, size, extra, flags);
     return next.xallocx ? next.xallocx(p, size, extra, flags) : own_malloc_usable_size(p);
 }
 
 static size_t own_sallocx(const void *p, int flags) {
-    if (heap_owns(p)) return is_struct(p) ? heap_usable_size(p) : je_sallocx(p, flags);
+    if (heap_owns(p)) return is_other(p) ? heap_usable_size(p) : je_sallocx(p, flags);
     return next.sallocx ? next.sallocx(p, flags) : own_malloc_usable_size((void *)p);
 }
 

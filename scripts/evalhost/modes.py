@@ -49,6 +49,7 @@ MODES = [
     Mode("tcmalloc", "libtcmalloc_minimal.so.4", {}),
     Mode("coppice", "coppice", {}),
     Mode("coppice-pages", "coppice", {"COPPICE_INTERN": "pages"}),
+    Mode("coppice-packed", "coppice", {"COPPICE_PACK": "1"}),
     Mode("coppice-plain-clears", "coppice", {"COPPICE_LAZY_CLEAR": "0"}),
 ]
 

@@ -24,6 +24,7 @@ enum lock_rank {
     RANK_BLOCKS,    /* device: inserting into the table of blocks */
     RANK_INTERN,    /* intern: whoever adds to the table or takes from it */
     RANK_SITES,     /* sites: whoever adds a site */
+    RANK_PACKED,    /* host: blocks that lie side by side */
     RANK_HEAP,      /* host: segments of the heap's address space */
     RANK_REACH,     /* host: pages are out of reach */
     RANK_COUNTERS,  /* new thread slots and names in the counters; a leaf: nothing is taken under it */

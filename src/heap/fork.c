@@ -10,6 +10,7 @@
  *   preload/process.c takes the list before it comes here. */
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
+#include "heap/packed.h"
 #include "heap/reach.h"
 #include "heap/structs.h"
 #include "heap/thread.h"
@@ -44,6 +45,7 @@ void heap_fork_prepare(void) {
     }
     je_jemalloc_prefork();
     structs_fork_prepare();
+    packed_fork_prepare();
     heap_reserve_fork_prepare();
     reach_fork_prepare();
 }
@@ -55,6 +57,7 @@ void heap_fork_parent(void) {
     }
     reach_fork_parent();
     heap_reserve_fork_done();
+    packed_fork_done();
     structs_fork_done();
     je_jemalloc_postfork_parent();
 }
@@ -66,6 +69,7 @@ void heap_fork_child(void) {
     }
     reach_fork_child();
     heap_reserve_fork_done();
+    packed_fork_done();
     structs_fork_done();
     je_jemalloc_postfork_child();
     heap_thread.inside = 0;

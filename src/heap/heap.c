@@ -16,6 +16,7 @@
 #include "heap/budget.h"
 #include "heap/jemalloc.h"
 #include "heap/life.h"
+#include "heap/packed.h"
 #include "heap/structs.h"
 #include "heap/thread.h"
 #include "heap/typed.h"
@@ -57,6 +58,7 @@ bool heap_init(void) {
     size_t oversize = OVERSIZE;
     je_mallctl("arena.0.oversize_threshold", NULL, NULL, &oversize, sizeof oversize);
     heap_threads_init();
+    packed_begin();
     errno = saved;
     return true;
 }
@@ -92,6 +94,7 @@ size_t heap_purge(void) {
     size_t before = heap_returned_bytes();
     int saved = errno;
     kept_sweep(true);
+    packed_purge();
     purge();
     size_t gone = heap_returned_bytes() - before;
     heap_budget_consolidated(gone);
@@ -135,7 +138,7 @@ static void refresh_cached(void) {
     size_t resident = 0, length = sizeof resident;
     if (je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) != 0) return;
     if (je_mallctl("stats.resident", &resident, &length, NULL, 0) != 0) return;
-    resident += structs_held();
+    resident += structs_held() + packed_held();
     counter_set(&counters->host.cached_bytes, resident > live ? resident - live : 0);
 }
 

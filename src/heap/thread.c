@@ -2,6 +2,7 @@
 #include "heap/thread.h"
 #include "heap/budget.h"
 #include "heap/jemalloc.h"
+#include "heap/packed.h"
 #include "heap/typed.h"
 #include "stats/control.h"
 #include "stats/service.h"
@@ -65,7 +66,7 @@ static void forget_callers(struct heap_thread *t) {
 /* Which side of the decision a thread is on is looked at when it begins, when it pushes or pops, and now and then. */
 void heap_thread_classify(void) {
     struct heap_thread *t = &heap_thread;
-    int32_t bias = type_is_pushed() || sites_from[SITES_HOST] < HEAP_LARGE ? HEAP_CREDIT : 0;
+    int32_t bias = type_is_pushed() || sites_from[SITES_HOST] < HEAP_LARGE || packed_on ? HEAP_CREDIT : 0;
     t->takes += t->bias - bias;
     t->bias = bias;
     forget_callers(t);

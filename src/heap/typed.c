@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "heap/huge.h"
 #include "heap/jemalloc.h"
+#include "heap/packed.h"
 #include "heap/life.h"
 #include "heap/structs.h"
 #include <errno.h>
@@ -213,6 +214,7 @@ void *heap_sampled(struct kind kind, size_t size, int flags) {
 
 void heap_typed_free(enum coppice_type type, void *p) {
     struct heap_thread *t = &heap_thread;
+    if (unlikely((unsigned)type == TYPE_PACKED)) return packed_free(p);
     if (unlikely((unsigned)type == TYPE_PARAMS)) return structs_free(p);
     bool sampled = type == (enum coppice_type)HEAP_LIVES;
     if (sampled) life_end(p, clock_coarse_ns());
@@ -239,12 +241,13 @@ static void *realloc_struct(void *p, size_t size) {
 
 void *heap_typed_realloc(enum coppice_type type, void *p, size_t size) {
     if (unlikely((unsigned)type == TYPE_PARAMS)) return realloc_struct(p, size);
+    if (unlikely((unsigned)type == TYPE_PACKED)) return packed_resize(p, size) ? p : NULL;
     if (type == (enum coppice_type)HEAP_LIVES) life_end(p, clock_coarse_ns());
     int own = flags_of(&heap_thread, type);
     return own ? noted(type, je_rallocx(p, size, own)) : NULL;
 }
 
 size_t heap_usable_size(const void *p) {
-    bool is_struct = !heap_owns_fast(p) && heap_lives_in(p) == (int)TYPE_PARAMS;
-    return is_struct ? structs_usable(p) : je_malloc_usable_size(p);
+    int type = heap_owns_fast(p) ? COPPICE_UNTYPED : heap_lives_in(p);
+    return type == (int)TYPE_PARAMS ? structs_usable(p) : type == (int)TYPE_PACKED ? packed_usable(p) : je_malloc_usable_size(p);
 }

@@ -39,7 +39,7 @@ bool heap_zone_slice(unsigned type, size_t wanted, uintptr_t *base, size_t *leng
     if (!tried && wanted >= GIB) make(wanted);
     tried = true;
     unsigned slice = type == HEAP_LIVES ? ZONE_SLICES - 1 : type - 1;
-    if (!heap_zone.length || type == TYPE_PARAMS || given >> slice & 1) return false;
+    if (!heap_zone.length || type == TYPE_PARAMS || type >= HEAP_TYPES || given >> slice & 1) return false;
     given |= 1u << slice;
     *length = (size_t)1 << heap_zone.shift;
     *base = heap_zone.base + slice * *length;

@@ -8,13 +8,13 @@ import subprocess
 
 PROGRAM = 'build/tests/bench/host'
 RUNS = int(os.environ.get('RUNS', 25))
-OURS = ('coppice', 'classified')
+OURS = ('coppice', 'classified', 'packed')
 SIZES = {'16': 16, '256': 256, '8k': 8 << 10, '1m': 1 << 20}
 GOALS = {'16': ('jemalloc', 1.3), '256': ('jemalloc', 1.3), '8k': ('jemalloc', 1.3), '1m': ('glibc', 2.0)}
 LIBRARY = os.path.abspath('build/libcoppice.so')
-ALLOCATORS = {'coppice': LIBRARY, 'classified': LIBRARY, 'glibc': None}
+ALLOCATORS = {'coppice': LIBRARY, 'classified': LIBRARY, 'packed': LIBRARY, 'glibc': None}
 # every allocation of the benchmark has a type, by a rule of its library, and one in 64 is sampled
-CLASSIFIED = {'COPPICE_TYPE_RULES': 'host:host=episodic', 'COPPICE_TYPE_LEARN': '1'}
+MORE = {'classified': {'COPPICE_TYPE_RULES': 'host:host=episodic', 'COPPICE_TYPE_LEARN': '1'}, 'packed': {'COPPICE_PACK': '1'}}
 for found in sorted(glob.glob('/usr/lib/*/libjemalloc.so.2')):
     ALLOCATORS['jemalloc'] = found
 
@@ -30,12 +30,12 @@ for name, size in SIZES.items():
     times = {allocator: [] for allocator in ALLOCATORS}
     for _ in range(RUNS):
         for allocator, preload in ALLOCATORS.items():
-            times[allocator].append(run(size, preload, CLASSIFIED if allocator == 'classified' else {}))
+            times[allocator].append(run(size, preload, MORE.get(allocator, {})))
     median = {a: statistics.median(t) for a, t in times.items()}
     for allocator, t in times.items():
         low, _, high = statistics.quantiles(t, n=4)
         rival = '' if allocator in OURS else f'@{allocator}'
-        kind = 'classified.' if allocator == 'classified' else ''
+        kind = f'{allocator}.' if allocator in MORE else ''
         print(f'bench host.pair.{kind}{name}{rival} {median[allocator]:.2f} ns')
         print(f'  middle half {low:.2f} to {high:.2f} ns')
     rival, goal = GOALS[name]

@@ -1,0 +1,136 @@
+// env: COPPICE_PACK=1
+/* COPPICE_PACK=1: blocks of all sizes, taken, resized and given back by several threads, also each other's, hold what was written into them
+ * and overlap nobody; so does a fork's child see it. After a churn that leaves size classes half empty the process holds little more than
+ * what is live, and malloc_trim gives whole free pages back. */
+#include "program.h"
+#include <malloc.h>
+#include <pthread.h>
+#include <stdint.h>
+
+enum { THREADS = 4, SLOTS = 512, STEPS = 60000, KEYS = 120000 };
+static struct { unsigned char *p; size_t size; pthread_mutex_t lock; } slot[SLOTS];
+static _Atomic long bad;
+static void *(*volatile get)(size_t) = malloc;
+
+static uint64_t next_random(uint64_t *s) { return *s ^= *s << 13, *s ^= *s >> 7, *s ^= *s << 17; }
+static unsigned char mark_of(const void *p, size_t i) { return (unsigned char)((uintptr_t)p / 16 + i); }
+
+/* the first and last bytes, and some between, say whose they are */
+static void mark(int n) {
+    for (size_t i = 0; i < slot[n].size; i += i < 64 || slot[n].size - i < 80 ? 1 : 61) slot[n].p[i] = mark_of(slot + n, i);
+}
+static void check(int n, size_t size) {
+    for (size_t i = 0; i < size; i += i < 64 || slot[n].size - i < 80 ? 1 : 61) bad += slot[n].p[i] != mark_of(slot + n, i);
+}
+
+static size_t any_size(uint64_t *s) {
+    uint64_t r = next_random(s);
+    return r % 16 == 0 ? 1 + next_random(s) % 100000 : r % 4 == 0 ? 1 + next_random(s) % 5000 : 1 + next_random(s) % 400;
+}
+
+static void step(uint64_t *s) {
+    int n = (int)(next_random(s) % SLOTS);
+    size_t size = any_size(s), had;
+    pthread_mutex_lock(&slot[n].lock);
+    had = slot[n].size;
+    if (had) check(n, had);
+    switch (next_random(s) % 4) {
+    case 0: free(slot[n].p), slot[n].p = NULL, slot[n].size = 0; break;
+    case 1: {
+        unsigned char *p = realloc(slot[n].p, size);
+        CHECK(p);
+        slot[n].p = p;
+        if (had > size) slot[n].size = size, had = size;
+        /* the old part came along: it is checked where the marks of the old length stand */
+        for (size_t i = 0; i < had && i < 64; i++) bad += p[i] != mark_of(slot + n, i);
+        slot[n].size = size, mark(n);
+        break;
+    }
+    case 2:
+        free(slot[n].p);
+        slot[n].p = calloc(1, size), slot[n].size = size;
+        CHECK(slot[n].p);
+        for (size_t i = 0; i < size; i++) bad += slot[n].p[i] != 0;
+        mark(n);
+        break;
+    default:
+        free(slot[n].p);
+        slot[n].p = next_random(s) % 8 ? malloc(size) : memalign(64, size), slot[n].size = size;
+        CHECK(slot[n].p && (uintptr_t)slot[n].p % (size < 16 ? 8 : 16) == 0 && malloc_usable_size(slot[n].p) >= size);
+        mark(n);
+    }
+    pthread_mutex_unlock(&slot[n].lock);
+}
+
+static void *work(void *argument) {
+    uint64_t s = 88172645463325252ull + (uintptr_t)argument * 7919;
+    for (int i = 0; i < STEPS; i++) step(&s);
+    return NULL;
+}
+
+static void check_all(void) {
+    for (int n = 0; n < SLOTS; n++)
+        if (slot[n].size) check(n, slot[n].size);
+}
+
+static void child(void) {
+    uint64_t s = 7;
+    check_all();
+    for (int i = 0; i < 2000; i++) step(&s);
+    check_all();
+    CHECK(bad == 0);
+}
+
+static long held_kib(void) {
+    char line[256];
+    long kib = 0;
+    FILE *f = fopen("/proc/self/smaps_rollup", "r");
+    CHECK(f);
+    while (fgets(line, sizeof line, f)) sscanf(line, "Anonymous: %ld", &kib);
+    fclose(f);
+    return kib;
+}
+
+static void churn(void) {
+    static void *key[2 * KEYS];
+    uint64_t s = 42;
+    size_t count = 0, live = 0;
+    long before = held_kib();
+    for (size_t larger = 1; larger <= 4; larger *= 2) {
+        for (int i = 0; i < KEYS / (int)larger; i++) {
+            size_t size = (60 + next_random(&s) % 300) * larger;
+            CHECK((key[count++] = get(size)));
+            memset(key[count - 1], 1, size);
+            live += malloc_usable_size(key[count - 1]);
+        }
+        if (larger == 4) break;
+        for (size_t i = 0; i < count / 2; i++) {
+            size_t j = i + next_random(&s) % (count - i);
+            void *p = key[j];
+            key[j] = key[i], key[i] = p;
+        }
+        for (size_t gone = count / 2; gone > 0; gone--) {
+            live -= malloc_usable_size(key[gone - 1]), free(key[gone - 1]);
+            key[gone - 1] = key[--count];
+        }
+    }
+    long held = held_kib() - before;
+    printf("%zu KiB live, %ld KiB held\n", live >> 10, held);
+    CHECK(held < (long)(live >> 10) * 14 / 10);
+    while (count > 0) free(key[--count]);
+    malloc_trim(0);
+    printf("%ld KiB held after all was freed\n", held_kib() - before);
+    CHECK(held_kib() - before < held / 8);
+}
+
+int main(void) {
+    pthread_t thread[THREADS];
+    churn();
+    for (int n = 0; n < SLOTS; n++) CHECK(pthread_mutex_init(&slot[n].lock, NULL) == 0);
+    for (intptr_t i = 0; i < THREADS; i++) CHECK(pthread_create(&thread[i], NULL, work, (void *)i) == 0);
+    for (int i = 0; i < THREADS; i++) CHECK(pthread_join(thread[i], NULL) == 0);
+    check_all();
+    CHECK(bad == 0);
+    IN_CHILD(child());
+    return 0;
+}

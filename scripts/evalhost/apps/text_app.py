@@ -1,5 +1,5 @@
 """text_app.py: a PyTorch text server: GPT-2 by transformers, its weights read by torch.load, behind FastAPI. An ordinary program
-that knows nothing of Coppice. Environment: MODEL (a file that `make_models.py` made). uvicorn runs it, with several workers.
+that knows nothing of Coppice. Environment: MODEL (a file that `make_models.py` made); STATIC_CACHE=N gives each request a cache of N positions at once. uvicorn runs it, with several workers.
 """
 import os
 import threading
@@ -7,7 +7,7 @@ import zlib
 
 import torch
 from fastapi import Body, FastAPI
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, StaticCache
 
 SHAPE = {"n_layer": 12, "n_embd": 768, "n_head": 12, "vocab_size": 16384, "n_positions": 1024, "bos_token_id": 1, "eos_token_id": 2,
          "pad_token_id": 0}
@@ -16,6 +16,12 @@ LONGEST = 900                        # tokens of a prompt that are kept
 
 def build():
     return GPT2LMHeadModel(GPT2Config(**SHAPE))
+
+
+def cache(model):
+    """What a request's cache is made of, beside the usual one that grows."""
+    positions = int(os.environ.get("STATIC_CACHE", "0"))
+    return {"past_key_values": StaticCache(config=model.config, max_cache_len=positions)} if positions else {}
 
 
 def serve():
@@ -35,7 +41,7 @@ def serve():
         count = int(body["tokens"])
         with at_once, torch.inference_mode():
             out = model.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=count, min_new_tokens=count,
-                                 do_sample=False, use_cache=True)
+                                 do_sample=False, use_cache=True, **cache(model))
         return {"content": " ".join(map(str, out[0, tokens.shape[1]:].tolist()))}
     return app
 

@@ -104,10 +104,11 @@ static uint64_t take_anywhere(struct context *c, struct shard *own, uint64_t siz
     return address;
 }
 
-/* A ready block that is larger than a hit may take, where that is worth it (fit.h). */
+/* A ready block that is larger than a hit may take, where that is worth it (fit.h). A procedural request takes one that is an eighth
+ * larger before the driver is asked: a size that never comes again must not cost a driver call each time. */
 static uint64_t take_loosely(struct context *c, struct shard *own, uint64_t size, uint32_t key) {
     enum coppice_type type = (enum coppice_type)thread_device.kind.type;
-    uint64_t most = type == COPPICE_PROCEDURAL ? size : fit_most(c, size), address = 0;
+    uint64_t most = type == COPPICE_PROCEDURAL ? size + size / 8 : fit_most(c, size), address = 0;
     unsigned first = (unsigned)(own - c->shard);
     for (unsigned i = 0; i < SHARDS && most > size && !address; i++) {
         struct shard *s = &c->shard[(first + i) % SHARDS];

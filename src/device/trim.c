@@ -138,7 +138,7 @@ uint64_t pool_make_room(struct context *c, uint64_t size) {
     demand_tick(&c->demand, live, clock_ns());
     uint64_t most = demand_most(&c->demand), keep = demand_keep(&c->demand, live + size);
     if (c->pages) keep = most > live + size ? most : live + size; /* what is cached can serve anything but this */
-    else if (thread_device.kind.type != COPPICE_PROCEDURAL) size = fit_new(c, size); /* those are found by exact size */
+    else size = fit_new(c, size);
     if (reserved + size > keep && reserved > live) trim_context(c, reserved + size - keep, TRIM_BY_DEMAND);
     return size;
 }

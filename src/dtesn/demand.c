@@ -3,7 +3,7 @@
 #include "base/options.h"
 
 /* A tenth more; and what is too little to make anybody wait for it. */
-#define FLOOR ((uint64_t)64 << 20)
+#define FLOOR ((uint64_t)32 << 20)
 static uint64_t with_room(uint64_t bytes) { return bytes / 10 > FLOOR ? bytes + bytes / 10 : bytes + FLOOR; }
 
 static uint64_t highest_past(const struct demand *d) {

@@ -5,7 +5,7 @@
  *   ar      what a model that learns the program's demand expects of the next minute (predictor.h), once it has learned
  *           enough; the window until then
  *   timer   once a minute, what was not needed since the last time goes back
- * At most a tenth more than a past maximum is worth keeping (or 64 MiB more, which is not worth anybody's wait), so the
+ * At most a tenth more than a past maximum is worth keeping (or 32 MiB more, which is not worth anybody's wait), so the
  * peak stays near the program's own, and memory that a burst needed goes back soon after it. A forecast stands for
  * itself: it knows what goes up. docs/RESULTS.md compares the three.
  *

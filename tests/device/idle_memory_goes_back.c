@@ -1,7 +1,7 @@
 // long: 120
 // env: COPPICE_POOL_MAX=4G
 /* A server that has a burst and then does nothing gives its cached device memory back by itself, a minute later, but for
- * the 64 MiB that nobody would wait for; what is live stays. */
+ * the 32 MiB that nobody would wait for; what is live stays. */
 #include "cuda_test.h"
 int main(void) {
     start();
@@ -13,7 +13,7 @@ int main(void) {
     sleep(50);
     CHECK(truth().live == 816u << 20, "given back while the last minute's demand was worth it");
     sleep(25);
-    CHECK(truth().live <= 80u << 20, "%lu bytes are still held", (unsigned long)truth().live);
+    CHECK(truth().live <= 48u << 20, "%lu bytes are still held", (unsigned long)truth().live);
     CHECK(truth().live >= 16u << 20 && stat_number("live_bytes") == 16 << 20);
     give(live);
     return 0;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #define SECOND 1000000000ull
-#define FLOOR (64ull << 20)
+#define FLOOR (32ull << 20)
 static uint64_t with_room(uint64_t bytes) { return bytes / 10 > FLOOR ? bytes + bytes / 10 : bytes + FLOOR; }
 
 START_TEST(a_burst_is_kept_for_a_minute_and_then_forgotten) {

@@ -89,6 +89,16 @@ class Client:
                 return f"{file.name} can't be read"
         return "" if best or not self.configurations[configuration][1] else "the statistics count no device allocation"
 
+    def numbers(self, configuration):
+        """What the statistics say of a run: allocations, hits, and calls that take memory of the driver or give it back; without
+        Coppice each allocation and each free is one."""
+        devices = [d for f in self.build.glob(f"{configuration}-*.json") for d in json.loads(f.read_text())["device"]]
+        if not devices:
+            return ""
+        d = max(devices, key=lambda d: d["allocs"])
+        return (f": {d['allocs']:,} allocations, {d['frees']:,} frees, hit rate {d['hit_rate']:.3f}, "
+                f"{d['driver_allocs'] + d['driver_frees']:,} driver calls, {d['foreign_frees']:,} frees of others' memory" if d["allocs"] else "")
+
     def compare(self, configuration, plain_only):
         """What is wrong, or nothing. Both runs at once: each has a device of its own."""
         for old in self.build.glob(f"{configuration}-*.json"):
@@ -122,7 +132,7 @@ def main(client, arguments):
     for name in names:
         fault = client.compare(name, plain_only)
         bad += bool(fault)
-        print(f"FAIL {client.name} {name}: {fault}" if fault else f"ok {client.name} {name}", flush=True)
+        print(f"FAIL {client.name} {name}: {fault}" if fault else f"ok {client.name} {name}{'' if plain_only else client.numbers(name)}", flush=True)
     return 1 if bad else 0
 
 

@@ -90,7 +90,7 @@ eval-host: all ## host memory of real servers by allocator, interleaved (hours; 
 	$(Q)scripts/evalhost/run
 mutants: all unit ## plant mistakes in the pool and see the tests find each
 	$(Q)tests/mutants/run
-ablation: all ## what membranes are worth: without them, flat, and with 4, 8 and 12 levels
+ablation: all $(B)/tests/bench/ablation_device ## what membranes, types and cleanup are worth, on device traces, redis and servers (hours)
 	$(Q)tests/bench/ablation.py
 docs/OPTIONS.md: $(B)/coppice
 	$(Q)$(B)/coppice options --markdown > $@

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { COLUMNS = 64, ROW = COLUMNS * 8, GIVEN_UP = PICTURE_RUNS + 1 };
+enum { COLUMNS = 64, ROW = PICTURE_ROW, STRIDE = ROW * PICTURE_EVERY, GIVEN_UP = PICTURE_RUNS + 1 };
 
 /* splitmix64, odd */
 static uint64_t random_odd(uint64_t n) {
@@ -38,8 +38,9 @@ uint64_t picture_sum(uint32_t at, const void *bytes, uint32_t length) {
     const unsigned char *from = bytes;
     uint64_t sum = 0;
     for (uint32_t part; length > 0; at += part, from += part, length -= part) {
-        part = ROW - at % ROW < length ? ROW - at % ROW : length;
-        sum += row_sum(column, at % ROW, from, part) * random_odd(COLUMNS + at / ROW);
+        uint32_t in = at % STRIDE, end = in < ROW ? ROW : STRIDE;
+        part = end - in < length ? end - in : length;
+        if (in < ROW) sum += row_sum(column, in, from, part) * random_odd(COLUMNS + at / ROW);
     }
     return sum;
 }

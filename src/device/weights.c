@@ -83,7 +83,7 @@ static struct weights_block *make(struct pages *p, uint64_t asked) {
     struct weights_block *b = free_entry();
     uint32_t count = (uint32_t)((asked + PAGE_BYTES - 1) / PAGE_BYTES), first = b ? take_slots(p, count) : NO_SLOT;
     if (first == NO_SLOT) return NULL;
-    *b = (struct weights_block){ .pages = p, .address = space_address(&p->space, first), .asked = asked, .first = first, .count = count, .unfinished = count };
+    *b = (struct weights_block){ .pages = p, .address = space_address(&p->space, first), .asked = asked, .first = first, .count = count, .unfinished = count, .batch = WEIGHTS_BATCH };
     for (uint32_t slot = first; slot < first + count; slot++) {
         p->weights->slot[slot] = (struct weight){ .block = (uint16_t)(b - weights_block) };
         weight_set(p, slot, WEIGHT_BARE);
@@ -330,8 +330,8 @@ CUresult weights_upload_begins(struct weights_upload *u, uint64_t address, const
         u->pages = NULL;
         return weights_write_begins(address, bytes, false);
     }
-    uint32_t waiting = weights_block[w->block].waiting; /* what is not settled yet is part of the handful */
-    uint64_t most = (waiting < WEIGHTS_BATCH ? WEIGHTS_BATCH - waiting : 1) * PAGE_BYTES - address % PAGE_BYTES, inside = within(w, address, bytes);
+    uint32_t waiting = weights_block[w->block].waiting, batch = weights_block[w->block].batch; /* what is not settled yet is part of the handful */
+    uint64_t most = (waiting < batch ? batch - waiting : 1) * PAGE_BYTES - address % PAGE_BYTES, inside = within(w, address, bytes);
     if (inside == bytes) u->bytes = bytes < most ? bytes : most;
     else u->pages = NULL; /* beyond the block: the driver's to refuse */
     if (u->pages) sum_pieces(u, from);
@@ -356,7 +356,7 @@ void weights_upload_ends(const struct weights_upload *u, CUresult answer) {
         p->weights->hash[slot] = weights_hash(p, w->picture.sum);
         weight_set(p, slot, WEIGHT_OFFERED);
     }
-    bool due = b && b->waiting && (b->waiting >= WEIGHTS_BATCH || b->unfinished == 0);
+    bool due = b && b->waiting && (b->waiting >= b->batch || b->unfinished == 0);
     lock_release(&weights_lock);
     if (due) weights_settle(b);
 }

@@ -78,7 +78,7 @@ CUresult weights_work_begins(void);
 CUresult weights_write_begins(uint64_t address, uint64_t size, bool reads);
 void weights_work_ends(void);
 /* An upload: `bytes` is how much of it may be done at once, and is what the call must then copy. */
-enum { WEIGHTS_UPLOAD_SLOTS = 6 };
+enum { WEIGHTS_UPLOAD_SLOTS = 34 };
 struct weights_upload { struct pages *pages; uint64_t address, bytes, sum[WEIGHTS_UPLOAD_SLOTS]; };
 CUresult weights_upload_begins(struct weights_upload *u, uint64_t address, const void *from, uint64_t bytes, bool from_anywhere);
 void weights_upload_ends(const struct weights_upload *u, CUresult answer);

@@ -23,11 +23,14 @@ struct weights_block {
     struct pages *pages; /* NULL: free entry */
     uint64_t address, asked;
     uint32_t first, count;
+    uint32_t batch;   /* so many are waited for */
     uint32_t waiting; /* complete pages that are not settled */
     uint32_t unfinished; /* pages whose picture is not complete */
     bool excluded;
 };
-enum { WEIGHTS_BLOCKS = 1024, WEIGHTS_BATCH = 4 /* pages settled at once */ };
+enum { WEIGHTS_BLOCKS = 1024,
+       WEIGHTS_BATCH = 4,      /* pages settled at once, and held back for */
+       WEIGHTS_BATCH_MOST = 32 /* while nothing is found it takes fewer questions: twice as many each time */ };
 
 /* Of one context; made with the first block. */
 struct weights {

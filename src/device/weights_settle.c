@@ -31,11 +31,11 @@ static uint32_t twin_of(const struct pages *p, uint64_t hash, uint32_t not_this)
 
 /* --- settling */
 struct candidate { uint32_t slot, twin; uint64_t hash; struct page *page; };
-struct batch { struct candidate of[WEIGHTS_BATCH]; unsigned count, found; };
+struct batch { struct candidate of[WEIGHTS_BATCH_MOST]; unsigned count, found; };
 
 static void collect(const struct weights_block *b, struct batch *batch) {
     lock_take(&weights_lock);
-    for (uint32_t slot = b->first; may_share(b) && slot < b->first + b->count && batch->count < WEIGHTS_BATCH; slot++) {
+    for (uint32_t slot = b->first; may_share(b) && slot < b->first + b->count && batch->count < WEIGHTS_BATCH_MOST; slot++) {
         const struct weight *w = &b->pages->weights->slot[slot];
         if (atomic_load(&w->state) != WEIGHT_OFFERED || w->settled) continue;
         uint64_t hash = b->pages->weights->hash[slot];
@@ -46,8 +46,8 @@ static void collect(const struct weights_block *b, struct batch *batch) {
 }
 
 static void ask_peers(struct pages *p, struct batch *batch) {
-    uint64_t hash[WEIGHTS_BATCH];
-    int fd[WEIGHTS_BATCH];
+    uint64_t hash[WEIGHTS_BATCH_MOST];
+    int fd[WEIGHTS_BATCH_MOST];
     static bool said;
     for (unsigned i = 0; i < batch->count; i++) hash[i] = batch->of[i].twin == NO_SLOT ? batch->of[i].hash : 0, fd[i] = -1;
     if (weights_peers) weights_peers->find(hash, batch->count, fd);
@@ -90,12 +90,12 @@ static void mark_settled(struct pages *p, const struct candidate *c) {
     counter_add(&p->context->counters->weights_offered, 1);
 }
 
-/* False: it was not possible now; what was found is given back, and the pages wait for another time. */
-static bool settle_batch(struct pages *p, struct batch *batch) {
+/* Candidates [from, to). False: it was not possible now; what was found is given back, and the pages wait for another time. */
+static bool settle_some(struct pages *p, struct batch *batch, unsigned from, unsigned to) {
     bool hold = batch->found > 0, held = hold && submit_hold(false);
     bool relaxed = capture_relax();
     lock_take(&weights_lock);
-    for (unsigned i = 0; i < batch->count; i++) {
+    for (unsigned i = from; i < to; i++) {
         struct candidate *c = &batch->of[i];
         if (held) compare_and_replace(p, c);
         if (held || !hold) mark_settled(p, c);
@@ -107,6 +107,15 @@ static bool settle_batch(struct pages *p, struct batch *batch) {
     return held || !hold;
 }
 
+static bool settle_batch(struct pages *p, struct batch *batch) {
+    bool possible = true;
+    for (unsigned from = 0, to; from < batch->count; from = to) {
+        to = from + WEIGHTS_BATCH < batch->count ? from + WEIGHTS_BATCH : batch->count;
+        possible &= settle_some(p, batch, from, to);
+    }
+    return possible;
+}
+
 void weights_settle(struct weights_block *b) {
     struct pages *p = b->pages;
     if (!p || !lock_try(&weights_settling)) return; /* whoever settles just now will see it, or the next one */
@@ -116,6 +125,7 @@ void weights_settle(struct weights_block *b) {
         collect(b, &batch);
         if (batch.count == 0) break;
         ask_peers(p, &batch);
+        b->batch = batch.found ? WEIGHTS_BATCH : b->batch * 2 < WEIGHTS_BATCH_MOST ? b->batch * 2 : WEIGHTS_BATCH_MOST;
         possible = settle_batch(p, &batch);
     }
     counter_add(&p->context->counters->weights_ns, clock_ns() - start);

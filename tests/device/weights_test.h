@@ -41,10 +41,11 @@ __attribute__((unused)) static bool holds(CUdeviceptr at, unsigned seed, size_t 
 static double weights_number(const char *name) __attribute__((unused));
 /* The same, and waits until its pages have been looked for: on a busy machine that may not be possible at once. */
 __attribute__((unused)) static void load(CUdeviceptr to, unsigned seed, size_t size, size_t piece) {
-    double before = weights_number("offered");
+    static double offered; /* by this process */
     char byte;
     upload(to, seed, size, piece);
-    for (int i = 0; i < 10 && weights_number("offered") < before + (double)((size + PAGE - 1) / PAGE); i++) {
+    offered += (double)((size + PAGE - 1) / PAGE);
+    for (int i = 0; i < 10 && weights_number("offered") < offered; i++) {
         usleep(2100000);
         OK(p_cuMemcpyDtoH_v2(&byte, to, 1));
     }

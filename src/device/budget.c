@@ -1,5 +1,6 @@
 /* budget.c: see budget.h. */
 #include "device/budget.h"
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/options.h"
 #include "device/fence.h"
@@ -200,7 +201,7 @@ static unsigned climb_shard(struct membranes *t, struct shard *s, enum coppice_t
 
 static uint64_t consolidate_type(struct context *c, enum coppice_type type, uint32_t now, bool may_leave, uint64_t (*release)(struct block *b)) {
     struct block *out[RELEASE_AT_ONCE];
-    uint64_t gone = 0;
+    uint64_t gone = 0, start = clock_ns();
     for (unsigned i = 0; i < SHARDS; i++) {
         unsigned n = shard_has(&c->shard[i], type) ? climb_shard(c->tree, &c->shard[i], type, now, may_leave, out) : 0;
         while (n > 0) {
@@ -209,6 +210,7 @@ static uint64_t consolidate_type(struct context *c, enum coppice_type type, uint
             gone += bytes;
         }
     }
+    counter_add(&c->tree->counters->consolidation_ns, clock_ns() - start);
     return gone;
 }
 

@@ -100,8 +100,11 @@ bool heap_budget_admit(size_t size) {
     return false;
 }
 
-void heap_budget_consolidated(size_t bytes) {
+void heap_budget_type_is(unsigned type, uint64_t live_bytes) { counter_set(&counters->tree[0].type_live_bytes[type], live_bytes); }
+
+void heap_budget_consolidated(size_t bytes, uint64_t ns) {
     if (bytes == 0 || !is_made()) return;
+    counter_add(&tree.counters->consolidation_ns, ns);
     counter_add(&tree.counters->consolidations, 1);
     counter_add(&tree.counters->bytes_consolidated, bytes);
 }

@@ -27,8 +27,10 @@ bool heap_budget_admit(size_t size) COLD;
 static inline bool heap_admit(size_t size) { return likely(!heap_budget_is_hard()) || heap_budget_admit(size); }
 /* Makes the tree if it is not there: for those who are about to show it. Async-signal-safe. */
 void heap_budget_show(void);
-/* Free memory went back to the system. */
-void heap_budget_consolidated(size_t bytes);
+/* Free memory went back to the system, in that time. */
+void heap_budget_consolidated(size_t bytes, uint64_t ns);
+/* Live bytes of a type, for the tree's statistics. */
+void heap_budget_type_is(unsigned type, uint64_t live_bytes);
 /* Now and then, from any thread; once a second it acts: budgets that nobody uses go up. */
 void heap_budget_settle(uint64_t now_ns);
 /* The thread ends: its grant is everybody's. */

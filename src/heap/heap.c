@@ -85,19 +85,21 @@ static void every_arena(const char *what) {
 void heap_decay(void) {
     size_t before = heap_returned_bytes();
     int saved = errno;
+    uint64_t start = clock_ns();
     every_arena("arena.0.decay");
-    heap_budget_consolidated(heap_returned_bytes() - before);
+    heap_budget_consolidated(heap_returned_bytes() - before, clock_ns() - start);
     errno = saved;
 }
 
 size_t heap_purge(void) {
     size_t before = heap_returned_bytes();
     int saved = errno;
+    uint64_t start = clock_ns();
     kept_sweep(true);
     packed_purge();
     purge();
     size_t gone = heap_returned_bytes() - before;
-    heap_budget_consolidated(gone);
+    heap_budget_consolidated(gone, clock_ns() - start);
     errno = saved;
     return gone;
 }
@@ -132,6 +134,17 @@ void heap_refresh_resident(void) {
     counter_set(&counters->host.published_ns, clock_ns());
 }
 
+/* What each type has handed out, and as untyped the rest; right to what threads have at hand. After `epoch`. */
+static void refresh_types(uint64_t live) {
+    uint64_t typed = 0;
+    for (unsigned type = COPPICE_EPISODIC; type < COPPICE_TYPES; type++) {
+        uint64_t bytes = heap_typed_handed_out((enum coppice_type)type);
+        heap_budget_type_is(type, bytes);
+        typed += bytes;
+    }
+    heap_budget_type_is(COPPICE_UNTYPED, live > typed ? live - typed : 0);
+}
+
 /* Pages that the heap has and the program does not use. */
 static void refresh_cached(void) {
     uint64_t epoch = 1, live = counters_host_totals(counters).live_bytes;
@@ -140,6 +153,7 @@ static void refresh_cached(void) {
     if (je_mallctl("stats.resident", &resident, &length, NULL, 0) != 0) return;
     resident += structs_held() + packed_held();
     counter_set(&counters->host.cached_bytes, resident > live ? resident - live : 0);
+    refresh_types(live);
 }
 
 /* Of the whole heap; what other threads have not published yet is missing. */

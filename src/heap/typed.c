@@ -96,6 +96,17 @@ static unsigned arena_of(enum coppice_type type) {
     return arena;
 }
 
+static uint64_t arena_number(unsigned arena, const char *what) {
+    char name[64];
+    struct text t = text_in(name, sizeof name);
+    size_t value = 0, length = sizeof value;
+    text_add(&t, "stats.arenas."), text_u64(&t, arena), text_char(&t, '.'), text_add(&t, what);
+    return je_mallctl(name, &value, &length, NULL, 0) == 0 ? value : 0;
+}
+uint64_t heap_typed_handed_out(enum coppice_type type) {
+    unsigned arena = atomic_load(&arenas[type]);
+    return arena ? arena_number(arena - 1, "small.allocated") + arena_number(arena - 1, "large.allocated") : 0;
+}
 bool heap_typed_keeps(unsigned arena) { return atomic_load(&arenas[COPPICE_EMOTIONAL]) == arena + 1; }
 bool heap_typed_keeps_any(void) { return atomic_load(&arenas[COPPICE_EMOTIONAL]) != 0; }
 void heap_typed_fork_child(void) { lock_reset(&making); }

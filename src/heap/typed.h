@@ -86,6 +86,8 @@ size_t heap_usable_size(const void *p);
 void heap_typed_flush(struct heap_thread *t);
 /* The calling thread ends: its caches go back. */
 void heap_typed_thread_end(struct heap_thread *t);
+/* Bytes of a type that its arena has handed out, to the program and to threads' caches. After jemalloc's epoch. */
+uint64_t heap_typed_handed_out(enum coppice_type type);
 /* Is this the arena of memory that is kept for ever? */
 bool heap_typed_keeps(unsigned arena);
 /* Is there any? */

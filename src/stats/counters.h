@@ -224,7 +224,8 @@ int64_t device_kv_growth(const struct device_counters *d, uint64_t now_ns);
     X(refused_allocations, "calls", "allocations that a hard limit refused") \
     X(over_bytes, "bytes", "held beyond a soft limit") \
     X(consolidations, "times", "cached memory moved a level up, or from the root to where it came from") \
-    X(bytes_consolidated, "bytes", "as many bytes moved")
+    X(bytes_consolidated, "bytes", "as many bytes moved") \
+    X(consolidation_ns, "ns", "time that this took")
 #define DTESN_LEVEL_COUNTERS(X) \
     X(membranes, "membranes", "membranes of the level") \
     X(budget_bytes, "bytes", "their budgets") \
@@ -244,6 +245,7 @@ struct dtesn_counters {
     DTESN_COUNTERS(X)
 #undef X
     struct dtesn_level_counters level[COUNTER_LEVELS];
+    counter type_live_bytes[COUNTER_TYPES]; /* the host's tree, as of the last refresh: what is handed out of each type's arena */
 };
 extern const char *const counter_types[COUNTER_TYPES]; /* names, by enum coppice_type: untyped first */
 

@@ -135,23 +135,24 @@ static void levels(struct text *t, const struct dtesn_totals *n) {
     text_char(t, ']');
 }
 
-static void types(struct text *t, const struct dtesn_totals *n) {
+static void types(struct text *t, const struct dtesn_totals *n, bool host) {
     key(t, "types"), text_char(t, '{');
     for (unsigned i = 0; i < COUNTER_TYPES; i++) {
         key(t, counter_types[i]), text_char(t, '{');
-        number(t, "live_bytes", n->type[i].live_bytes), number(t, "allocs", n->type[i].allocs);
+        number(t, "live_bytes", n->type[i].live_bytes);
+        if (!host) number(t, "allocs", n->type[i].allocs); /* not known by type there */
         text_char(t, '}');
     }
     text_char(t, '}');
 }
 
-static void tree(struct text *t, const struct dtesn_totals *n) {
+static void tree(struct text *t, const struct dtesn_totals *n, bool host) {
 #define X(field, unit, help) number(t, #field, n->field);
     DTESN_COUNTERS(X)
 #undef X
     number(t, "compliant_allocations", n->compliant_allocations);
     levels(t, n);
-    types(t, n);
+    types(t, n, host);
     text_char(t, '}');
 }
 
@@ -162,13 +163,13 @@ static void dtesn(struct text *t, const struct counters *c) {
     for (unsigned i = 0; i < COUNTER_TREES; i++) any |= counter_get(&c->tree[i].in_use) != 0;
     if (!any) return;
     key(t, "dtesn"), text_char(t, '{');
-    if (host) key(t, "host"), text_char(t, '{'), tree(t, &n);
+    if (host) key(t, "host"), text_char(t, '{'), tree(t, &n, true);
     key(t, "devices"), text_char(t, '[');
     for (unsigned i = 1; i < COUNTER_TREES; i++) {
         if (!dtesn_totals(c, i, &n)) continue;
         text_add(t, t->bytes[t->length - 1] == '[' ? "{" : ",{");
         number(t, "id", counter_get(&c->tree[i].device));
-        tree(t, &n);
+        tree(t, &n, false);
     }
     text_add(t, "]}");
 }

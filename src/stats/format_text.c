@@ -85,6 +85,8 @@ static void device(struct text *t, const struct device_counters *d, uint64_t now
     size(t, "gave", n.asked_bytes), text_char(t, '\n');
 }
 
+static void milliseconds(struct text *t, uint64_t ns) { count(t, "ms", ns / 1000000u); }
+
 static void level(struct text *t, const struct dtesn_totals *n, unsigned i) {
     label(t, "  level"), text_char(t, ' '), text_u64(t, i + 1), count(t, "membranes", n->level[i].membranes);
     size(t, "budget", n->level[i].budget_bytes), size(t, "used", n->level[i].used_bytes), size(t, "cached", n->level[i].cached_bytes);
@@ -97,13 +99,14 @@ static void tree(struct text *t, const char *name, const struct dtesn_totals *n)
     count(t, "compliant", n->compliant_allocations), count(t, "borrowed", n->borrowed_allocations);
     if (n->refused_allocations) count(t, "refused", n->refused_allocations);
     if (n->over_bytes) size(t, "over", n->over_bytes);
-    count(t, "consolidations", n->consolidations), size(t, "moved", n->bytes_consolidated), text_char(t, '\n');
+    count(t, "consolidations", n->consolidations), size(t, "moved", n->bytes_consolidated), milliseconds(t, n->consolidation_ns), text_char(t, '\n');
     bool any = false;
     for (unsigned i = 0; i < n->depth && n->level[i].below_bytes > 0; i++) level(t, n, i);
     for (unsigned i = 0; i < COUNTER_TYPES; i++) {
-        if (!n->type[i].allocs) continue;
+        if (!n->type[i].allocs && !n->type[i].live_bytes) continue;
         if (!any) label(t, "  types"), any = true;
-        size(t, counter_types[i], n->type[i].live_bytes), count(t, "allocs", n->type[i].allocs);
+        size(t, counter_types[i], n->type[i].live_bytes);
+        if (n->type[i].allocs) count(t, "allocs", n->type[i].allocs); /* a device's */
     }
     if (any) text_char(t, '\n');
 }

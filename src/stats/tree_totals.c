@@ -46,6 +46,7 @@ bool dtesn_totals(const struct counters *c, unsigned index, struct dtesn_totals 
     if (index > 0) add_cells(c, counter_get(&tree->device), live, sum);
     level_totals(tree, live, index == 0, sum);
     for (unsigned type = 0; type < COUNTER_TYPES; type++) allocs += sum->type[type].allocs;
+    for (unsigned type = 0; type < COUNTER_TYPES && index == 0; type++) sum->type[type].live_bytes = counter_get(&tree->type_live_bytes[type]);
     if (index == 0) allocs = counters_host_totals(c).allocs;
     sum->compliant_allocations = less(allocs, sum->borrowed_allocations);
     return true;

@@ -150,11 +150,20 @@ static void haul_lost(struct pages *p, struct haul *haul, uint64_t at, uint64_t 
     }
 }
 
+static void condemn(struct pages *p, struct page *page) {
+    lock_take(&p->lock);
+    page->home = NO_SLOT, page->next = p->condemned, p->condemned = page;
+    lock_release(&p->lock);
+}
+
 /* Such a page never serves again, whatever the driver answers. */
 static void send_away(struct pages *p, struct haul *haul) {
     bool mode = capture_relax();
     haul->lost = true;
-    for (struct page *page = haul_unmap(p, haul), *next; page; page = next) next = page->next, page_release(p, page);
+    for (struct page *page = haul_unmap(p, haul), *next; page; page = next) {
+        next = page->next;
+        if (!page_release(p, page)) condemn(p, page);
+    }
     capture_unrelax(mode);
 }
 
@@ -216,6 +225,7 @@ static void drop(struct pages *p, struct page *page) {
 void pages_drop(struct pages *p) {
     lock_take(&p->lock);
     for (struct page *page; (page = p->loose);) p->loose = page->next, drop(p, page);
+    for (struct page *page; (page = p->condemned);) p->condemned = page->next, drop(p, page);
     for (uint32_t slot = 0; slot < p->space.slots;) {
         struct page *page = p->space.page[slot];
         uint32_t count = page && page->home == slot ? page->count : 1;

@@ -7,9 +7,10 @@
  * free extents too short for the request, and only what is missing then is taken from the driver.
  *
  *     count * 2 MiB = what the context has taken from the driver for pages
- *                   = blocks (live and cached) + free extents + lost extents + loose pages + pages being moved
+ *                   = blocks (live and cached) + free extents + lost extents + loose and condemned pages + pages being moved
  *
- * A page is *loose* when the driver refused to map it or to take it back: it is tried again. One `struct pages` a context, under its lock;
+ * A page is *loose* when the driver refused to map it or to take it back: it is tried again. It is *condemned* when something in it was
+ * lost and the driver did not take it back: it never serves again and goes with the context. One `struct pages` a context, under its lock;
  * calls of the driver are made outside of it. Unmapping is not ordered with streams: memory is free (pages_give) only when
  * the epoch of its block has passed. */
 #ifndef COPPICE_DEVICE_PAGE_H
@@ -24,7 +25,7 @@ enum { PAGE_ACCESS = 32 };
 
 struct page {
     CUmemGenericAllocationHandle handle;
-    struct page *next;    /* of a list: loose, being moved, spare */
+    struct page *next;    /* of a list: loose, condemned, being moved, spare */
     uint32_t home, count; /* first slot, NO_SLOT while it is nowhere; slots */
     /* pages of weights (weights.h), one slot each, NO_SLOT: slots that have it mapped; it is another process's, or has been shown to one;
      * kernels only read */
@@ -39,7 +40,7 @@ struct pages {
     struct extents extents;
     uint32_t border, rover[AREAS]; /* slot where the area of large blocks begins; where memory is mapped next */
     uint32_t count;                /* slots of all pages */
-    struct page *spare, *loose;
+    struct page *spare, *loose, *condemned;
     CUmemAllocationProp property;
     CUmemAccessDesc access[PAGE_ACCESS]; /* the context's device, then those that may reach it as peers */
     uint32_t access_count;

@@ -68,7 +68,7 @@ static void exported(void) {
     put(p);
     CUdeviceptr next = get(SIZE);
     unsigned long long id;
-    OK(p_cuPointerGetAttribute(&id, CU_POINTER_ATTRIBUTE_BUFFER_ID, next));
+    DO(cuPointerGetAttribute, &id, CU_POINTER_ATTRIBUTE_BUFFER_ID, next);
     put(next);
 }
 static void captured(CUstream stream) {

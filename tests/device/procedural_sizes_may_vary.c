@@ -15,7 +15,7 @@ int main(void) {
             cache[i] = grown;
         }
     uint64_t calls = (uint64_t)stat_number("driver_allocs");
-    CHECK(calls < CACHES * STEPS / 8, "%lu driver allocations for %d sizes", (unsigned long)calls, STEPS);
+    CHECK(calls < CACHES * STEPS / 4, "%lu driver allocations for %d sizes", (unsigned long)calls, STEPS);
     for (int i = 0; i < CACHES; i++) give(cache[i]);
     return 0;
 }

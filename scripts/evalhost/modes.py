@@ -2,7 +2,8 @@
 malloc, its one-line remedy, the allocators that people preload, Coppice, and Coppice with one mechanism switched.
 
 Rivals are Debian's packages; jemalloc-tuned is what a patient person arrives at. `settle` says how a program that is linked
-with an allocator of its own (redis with jemalloc) is made to use glibc's.
+with an allocator of its own (redis with jemalloc) is made to use glibc's. coppice-kernel-merges is INTERN=pages where userfaultfd is not permitted and
+root has switched the kernel's merging on (/sys/kernel/mm/ksm/run; not done here); coppice-unprivileged is where there is neither.
 """
 import os
 import sysconfig
@@ -50,6 +51,8 @@ MODES = [
     Mode("coppice", "coppice", {}),
     Mode("coppice-pages", "coppice", {"COPPICE_INTERN": "pages"}),
     Mode("coppice-packed", "coppice", {"COPPICE_PACK": "1"}),
+    Mode("coppice-kernel-merges", "coppice", {"COPPICE_INTERN": "pages", "COPPICE_SHARE_BACKEND": "kernel", "COPPICE_ZERO_RECLAIM": "off"}),
+    Mode("coppice-unprivileged", "coppice", {"COPPICE_ZERO_RECLAIM": "off"}),
     Mode("coppice-plain-clears", "coppice", {"COPPICE_LAZY_CLEAR": "0"}),
 ]
 

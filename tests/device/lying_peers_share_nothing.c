@@ -150,7 +150,8 @@ int main(int argc, char **argv) {
     if (argc > 1) return be_another();
     if (!getenv("LISTENED_TO")) {
         struct said said = run_listening(argv[0], "sharing weights: a peer");
-        CHECK(said.ours == 3 + 1 + 3 && said.others == 0, "%u lines, and %u others", said.ours, said.others);
+        /* a lie that takes long may be met again */
+        CHECK(said.ours >= 3 + 1 + 3 && said.ours <= 2 * (3 + 1 + 3) && said.others == 0, "%u lines, and %u others", said.ours, said.others);
         return 0;
     }
     start();

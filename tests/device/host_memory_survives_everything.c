@@ -11,7 +11,7 @@
 enum { PAGE = 4096, PAGES = 1024, SIZE = PAGES * PAGE, BLOCKS = 6, THREADS = 3, GROWN = SIZE + 512 * PAGE };
 static CUresult (*register_memory)(void *, size_t, unsigned), (*unregister_memory)(void *);
 static pthread_mutex_t turn[THREADS];
-static atomic_int ending;
+static atomic_int ending, forking; /* who forks would else wait long for mutexes that their threads take again at once */
 static atomic_long steps, transfers;
 static unsigned char *block[THREADS][BLOCKS], *shadow;
 static size_t length[THREADS][BLOCKS];
@@ -87,6 +87,7 @@ static void *work(void *argument) {
     OK(p_cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     CUdeviceptr device = take(PAGE);
     while (!ending) {
+        while (forking) usleep(100);
         pthread_mutex_lock(&turn[thread]);
         for (int i = 0; i < 64; i++) step(thread, &s, pipes, device, stream);
         pthread_mutex_unlock(&turn[thread]);
@@ -96,7 +97,9 @@ static void *work(void *argument) {
 
 static void fork_one(void) {
     int status = 1;
+    forking = 1;
     for (int i = 0; i < THREADS; i++) pthread_mutex_lock(&turn[i]);
+    forking = 0;
     pid_t child = fork();
     if (child == 0) {
         alarm(60);

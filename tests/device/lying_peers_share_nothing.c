@@ -169,8 +169,14 @@ int main(int argc, char **argv) {
     CUdeviceptr mine = take(SIZE);
     upload(mine, 1, SIZE, MB);
     be_a_nuisance();
-    struct other a = begin(argv[0]);
-    CHECK(TOLD(&a, LOAD, 1, SIZE, 3 * MB) == 1 && TOLD(&a, NUMBER, 1) > 0 && holds(mine, 1, SIZE), "an honest peer is not served any more");
-    end(&a);
+    /* who comes while the others still queue up finds no place and does not wait for one: the next one is served */
+    bool served = false;
+    for (int i = 0; i < 5 && !served; i++) {
+        struct other a = begin(argv[0]);
+        CHECK(TOLD(&a, LOAD, 1, SIZE, 3 * MB) == 1 && holds(mine, 1, SIZE));
+        served = TOLD(&a, NUMBER, 1) > 0;
+        end(&a);
+    }
+    CHECK(served, "an honest peer is not served any more");
     return 0;
 }

@@ -1,6 +1,7 @@
 /* libc_malloc_info.c: what glibc's allocator tells of itself, told of ours. The knobs of mallopt are glibc's own (arenas,
  * thresholds); they are accepted, as glibc accepts those that have no effect. */
 #include "hook.h"
+#include "stats/totals.h"
 #include <limits.h>
 
 struct mallinfo2 mallinfo2(void);

@@ -17,9 +17,9 @@
 #include "next.h"
 #include "sites/site.h"
 #include "pressure/cleaner.h"
-#include "stats/counters.h"
 #include "stats/dump.h"
 #include "stats/service.h"
+#include "stats/totals.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>

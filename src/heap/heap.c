@@ -21,8 +21,8 @@
 #include "heap/thread.h"
 #include "heap/typed.h"
 #include "dtesn/demand.h"
-#include "stats/counters.h"
 #include "stats/service.h"
+#include "stats/totals.h"
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>

@@ -10,6 +10,7 @@
 #include "heap/zero.h"
 #include "intern/table.h"
 #include "pressure/senses.h"
+#include "stats/totals.h"
 #include <string.h>
 
 enum { QUIET_TURNS = 10, QUIET_ALLOCATIONS = 1000 };

@@ -7,6 +7,7 @@
 #include "device/work.h"
 #include "replay/replay.h"
 #include "stats/service.h"
+#include "stats/totals.h"
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>

@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/version.h"
 #include "stats/folder.h"
+#include "stats/totals.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -148,9 +149,8 @@ static void inherit_sites(struct counters *fresh) {
         if (i % SITE_STEP == 0 && !make_ready(fresh, &fresh->site[i], SITE_STEP * sizeof fresh->site[0])) return;
         struct site_counters *n = &fresh->site[i];
         *n = counters->site[i];
-#define X(name, unit, help) counter_set(&n->name, 0);
-        SITE_COUNTERS(X)
-#undef X
+#define CLEAR(name, unit, help) counter_set(&n->name, 0);
+        SITE_COUNTERS(CLEAR)
         counter_set(&fresh->sites_used, i + 1), counter_set(&fresh->sites_ready, (i / SITE_STEP + 1) * SITE_STEP);
     }
 }
@@ -242,58 +242,6 @@ void counters_thread_end(struct thread_counters *slot) {
     if (!counters_slot_is_shared(slot)) atomic_store_explicit(&slot->owner, 0, memory_order_release);
 }
 
-static void add_slot(struct host_totals *sum, const struct thread_counters *slot) {
-    sum->allocs += counter_get(&slot->allocs);
-    sum->frees += counter_get(&slot->frees);
-    sum->bytes_allocated += counter_get(&slot->bytes_allocated);
-    sum->bytes_freed += counter_get(&slot->bytes_freed);
-}
-
-struct host_totals counters_host_totals(const struct counters *c) {
-    struct host_totals sum = { 0 };
-    uint64_t ready = counter_get(&c->threads_ready);
-    for (uint64_t i = 0; i < ready && i < COUNTER_THREADS; i++) add_slot(&sum, &c->thread[i]);
-    add_slot(&sum, &c->late);
-    uint64_t got = counter_get(&c->inherited_bytes) + sum.bytes_allocated;
-    sum.live_bytes = got > sum.bytes_freed ? got - sum.bytes_freed : 0;
-    return sum;
-}
-
-static void add_intern_slot(struct intern_totals *sum, const struct thread_counters *slot) {
-    sum->hits += counter_get(&slot->intern_hits); /* before the lookups that they are part of */
-    sum->bytes_in += counter_get(&slot->intern_bytes_in);
-    sum->lookups += counter_get(&slot->intern_lookups);
-}
-
-struct intern_totals intern_totals(const struct counters *c) {
-    struct intern_totals sum = { 0 };
-#define X(name, unit, help) sum.name = counter_get(&c->intern.name);
-    INTERN_COUNTERS(X)
-    SHARE_COUNTERS(X)
-#undef X
-    uint64_t ready = counter_get(&c->threads_ready);
-    for (uint64_t i = 0; i < ready && i < COUNTER_THREADS; i++) add_intern_slot(&sum, &c->thread[i]);
-    add_intern_slot(&sum, &c->late);
-    sum.bytes_saved = sum.bytes_in > sum.bytes_added ? sum.bytes_in - sum.bytes_added : 0;
-    return sum;
-}
-
-struct params_totals params_totals(const struct counters *c) {
-    struct params_totals sum = { 0 };
-    for (const struct params_counters *n = c->params; n < c->params + COUNTER_PARAMS; n++) {
-#define X(name, unit, help) sum.name += counter_get(&n->name);
-        PARAMS_COUNTERS(X)
-#undef X
-        sum.live_bytes += counter_get(&n->size) * counter_get(&n->live_objects);
-    }
-    return sum;
-}
-
-const struct site_counters *params_site(const struct counters *c, const struct params_counters *n) {
-    uint64_t site = counter_get(&n->site), used = counter_get(&c->sites_used);
-    return site - 1 < used && site - 1 < COUNTER_SITES && counter_get(&c->site[site - 1].in_use) ? &c->site[site - 1] : NULL;
-}
-
 /* --- sites */
 
 struct site_counters *counters_site(void) {
@@ -326,21 +274,6 @@ int64_t device_kv_growth(const struct device_counters *d, uint64_t now_ns) {
     return (int64_t)(live - counter_get(&d->kv_past_bytes[since < KV_MINUTE_NS]));
 }
 
-struct device_totals device_totals(const struct device_counters *d) {
-    struct device_totals sum = { 0 };
-#define X(name, unit, help) sum.name = counter_get(&d->name);
-    DEVICE_COUNTERS(X)
-#undef X
-    for (int i = 0; i < COUNTER_SHARDS; i++) {
-#define X(name, unit, help) sum.name += counter_get(&d->shard[i].name);
-        DEVICE_SHARD_COUNTERS(X)
-#undef X
-    }
-    uint64_t used = sum.live_bytes + sum.rounding_bytes;
-    sum.cached_bytes = sum.reserved_bytes > used ? sum.reserved_bytes - used : 0;
-    return sum;
-}
-
 struct device_cells *counters_device_cells(unsigned index) {
     static struct device_cells nowhere;
     struct device_cells *cells = &counters->cells[index];
@@ -348,18 +281,6 @@ struct device_cells *counters_device_cells(unsigned index) {
     bool ready = make_ready(counters, cells, sizeof *cells);
     lock_release(&growing);
     return ready ? cells : &nowhere;
-}
-
-const char *pressure_level_name(uint64_t level) {
-#define X(id, name) name,
-    static const char *const names[] = { PRESSURE_LEVELS(X) };
-    return level < PRESSURE_LEVEL_COUNT ? names[level] : "?";
-}
-
-const char *pressure_source_name(uint64_t source) {
-    static const char *const names[] = { PRESSURE_SOURCES(X) };
-#undef X
-    return source < PRESSURE_SOURCE_COUNT ? names[source] : "?";
 }
 
 static counter *call_named(const char *name) {

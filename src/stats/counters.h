@@ -8,7 +8,7 @@
  * A *device block* is written under the locks of src/device or with
  * atomics, as each field says. Readers never lock: each number is one aligned word.
  *
- * What the hot path of the device pool changes lies in shards of its own; device_totals() adds them up.
+ * What the hot path of the device pool changes lies in shards of its own; totals.h adds them up.
  *
  * host live bytes = inherited_bytes + sum over slots and late of (bytes_allocated - bytes_freed)
  * device: reserved_bytes = live_bytes + rounding_bytes + cached_bytes at every quiescent point
@@ -34,6 +34,9 @@ static inline void counter_raise(counter *c, uint64_t n) {
     uint64_t old = counter_get(c);
     while (old < n && !atomic_compare_exchange_weak_explicit(c, &old, n, memory_order_relaxed, memory_order_relaxed)) {}
 }
+
+/* The rows of a table, as fields of a struct. */
+#define COUNTER_FIELD(name, unit, help) counter name;
 
 /* One thread's share of the host's numbers; one cache line, one writer. */
 struct thread_counters {
@@ -108,9 +111,7 @@ struct thread_counters {
     X(driver_frees, "calls", "driver frees, and what went with its context") \
     X(trims, "calls", "cached allocations that were given back")
 struct pinned_counters {
-#define X(name, unit, help) counter name;
-    PINNED_COUNTERS(X)
-#undef X
+    PINNED_COUNTERS(COUNTER_FIELD)
 };
 
 /* INTERN_COUNTER(name, unit, help): written under the lock of src/intern; what every hit changes lies in the thread slots.
@@ -144,31 +145,22 @@ struct pinned_counters {
 enum pressure_level { PRESSURE_LEVELS(X) PRESSURE_LEVEL_COUNT };
 enum pressure_source { PRESSURE_SOURCES(X) PRESSURE_SOURCE_COUNT };
 #undef X
-/* "?" for what is none of them: another process's memory may say anything. */
-const char *pressure_level_name(uint64_t level);
-const char *pressure_source_name(uint64_t source);
 
 struct pressure_counters {
     counter level, source, fullness; /* as of the last look; fullness in thousandths of the fullest limit */
-#define X(name, unit, help) counter name;
-    PRESSURE_COUNTERS(X)
-#undef X
+    PRESSURE_COUNTERS(COUNTER_FIELD)
 };
 
 struct intern_counters {
-#define X(name, unit, help) counter name;
-    INTERN_COUNTERS(X)
-    SHARE_COUNTERS(X)
-#undef X
+    INTERN_COUNTERS(COUNTER_FIELD)
+    SHARE_COUNTERS(COUNTER_FIELD)
 };
 
 /* Are pages of zeros looked for? Not yet (or not wanted), yes, or the kernel does not let us. */
 enum zero_state { ZERO_UNKNOWN, ZERO_AT_WORK, ZERO_REFUSED };
 
 struct host_counters {
-#define X(name, unit, help) counter name;
-    HOST_COUNTERS(X)
-#undef X
+    HOST_COUNTERS(COUNTER_FIELD)
 };
 
 /* What every hit and free changes: one cache line a shard of the device's cache, written under the shard's lock. */
@@ -178,9 +170,7 @@ struct host_counters {
     X(hits, "calls", "allocations served without a driver allocation")
 enum { COUNTER_SHARDS = 16 };
 struct device_shard_counters {
-#define X(name, unit, help) counter name;
-    DEVICE_SHARD_COUNTERS(X)
-#undef X
+    DEVICE_SHARD_COUNTERS(COUNTER_FIELD)
     counter reserved_[5];
 };
 
@@ -192,24 +182,13 @@ struct device_counters {
     counter uuid_high, uuid_low; /* the device, whichever ordinal a process knows it by; 0: not known */
     char name[96];
     counter kv_past_ns[2], kv_past_bytes[2]; /* kv_live_bytes at two past moments, the later one first; see device_kv_changed */
-#define X(name, unit, help) counter name;
-    DEVICE_COUNTERS(X)
-#undef X
+    DEVICE_COUNTERS(COUNTER_FIELD)
     /* sampled time of hits: bucket b counts hits of [2^(b/4), 2^((b+1)/4)) ns */
     counter hit_ns[COUNTER_HIT_BUCKETS];
     struct device_shard_counters shard[COUNTER_SHARDS];
     struct pinned_counters pinned;
 };
 
-/* A device's numbers as readers want them: the shards added up, cached_bytes derived from the conservation equation. */
-struct device_totals {
-#define X(name, unit, help) uint64_t name;
-    DEVICE_COUNTERS(X)
-    DEVICE_SHARD_COUNTERS(X)
-#undef X
-    uint64_t cached_bytes;
-};
-struct device_totals device_totals(const struct device_counters *d);
 /* Key/value cache of this device was taken (or, negative, given back), now. Rare: a server makes its cache once. */
 void device_kv_changed(struct device_counters *d, int64_t bytes, uint64_t now_ns);
 /* By how much key/value cache has grown in the last minute or two (less than a minute: since the start). */
@@ -234,36 +213,21 @@ int64_t device_kv_growth(const struct device_counters *d, uint64_t now_ns);
     X(rounding_bytes, "bytes", "of it rounding of live blocks (a device's tree)")
 
 struct dtesn_level_counters {
-#define X(name, unit, help) counter name;
-    DTESN_LEVEL_COUNTERS(X)
-#undef X
+    DTESN_LEVEL_COUNTERS(COUNTER_FIELD)
 };
 struct dtesn_counters {
     counter in_use; /* 0: this entry says nothing */
     counter device; /* ordinal; of a device's tree */
-#define X(name, unit, help) counter name;
-    DTESN_COUNTERS(X)
-#undef X
+    DTESN_COUNTERS(COUNTER_FIELD)
     struct dtesn_level_counters level[COUNTER_LEVELS];
     counter type_live_bytes[COUNTER_TYPES]; /* the host's tree, as of the last refresh: what is handed out of each type's arena */
 };
-extern const char *const counter_types[COUNTER_TYPES]; /* names, by enum coppice_type: untyped first */
 
 /* What a hit and a free change of a device's tree, by the block's type and level: under the lock of the shard that the
  * freeing or allocating thread uses, so a single shard's live bytes may be negative, their sum never is. */
 struct dtesn_cell { counter live_bytes, allocs; };
 struct dtesn_cells { struct dtesn_cell cell[COUNTER_TYPES][COUNTER_LEVELS]; };
 struct device_cells { struct dtesn_cells shard[COUNTER_SHARDS + 1]; }; /* the last is written with atomics, by rare paths */
-
-/* A tree's numbers as readers want them. */
-struct dtesn_totals {
-#define X(name, unit, help) uint64_t name;
-    DTESN_COUNTERS(X)
-#undef X
-    uint64_t compliant_allocations;
-    struct { uint64_t membranes, budget_bytes, used_bytes, cached_bytes, below_bytes; } level[COUNTER_LEVELS]; /* below: held by it and deeper levels */
-    struct { uint64_t live_bytes, allocs; } type[COUNTER_TYPES];
-};
 
 /* What other processes may ask; control.h says how. Requesters write `request`, then `number`, then `bell`; the process
  * itself the rest. Bytes and texts of an answer count only once `answered` is the number. */
@@ -313,9 +277,7 @@ struct site_counters {
     counter api, least_bytes;           /* who asks (enum site_api of names.h), and the smallest size of its band */
     counter type, kv, reason;           /* enum coppice_type, key/value cache, enum site_reason */
     counter observations;               /* samples from which the type was learned */
-#define X(name, unit, help) counter name;
-    SITE_COUNTERS(X)
-#undef X
+    SITE_COUNTERS(COUNTER_FIELD)
 };
 
 /* OBSERVED_COUNTERS(name, unit, help): a group of blocks of one size, of the last look (src/intern/observe.h); one thread writes */
@@ -328,9 +290,7 @@ struct site_counters {
     X(could_save_bytes, "bytes", "of them duplicates")
 enum { COUNTER_OBSERVED = 64 };
 struct observed_counters {
-#define X(name, unit, help) counter name;
-    OBSERVED_COUNTERS(X)
-#undef X
+    OBSERVED_COUNTERS(COUNTER_FIELD)
 };
 
 /* PARAMS_COUNTERS(name, unit, help): a pool of parameter structs (src/heap/structs.h), under its lock; the last two by observe.c */
@@ -344,9 +304,7 @@ struct observed_counters {
 enum { COUNTER_PARAMS = 128 };
 struct params_counters {
     counter site, size; /* 1 + index in site[]; bytes of a struct, 0: there is no such pool */
-#define X(name, unit, help) counter name;
-    PARAMS_COUNTERS(X)
-#undef X
+    PARAMS_COUNTERS(COUNTER_FIELD)
 };
 
 struct counters {
@@ -400,32 +358,8 @@ struct thread_counters *counters_thread_begin(void);
 void counters_thread_end(struct thread_counters *slot);
 static inline bool counters_slot_is_shared(const struct thread_counters *slot) { return slot == &counters->late; }
 
-/* Sums over slots; live_bytes by the equation above, 0 where slots that are published at different moments make it negative. */
-struct host_totals { uint64_t allocs, frees, bytes_allocated, bytes_freed, live_bytes; };
-struct host_totals counters_host_totals(const struct counters *c);
-/* The interner's numbers as readers want them: the threads' shares added up. */
-struct intern_totals {
-#define X(name, unit, help) uint64_t name;
-    INTERN_COUNTERS(X)
-    SHARE_COUNTERS(X)
-#undef X
-    uint64_t lookups, hits, bytes_in, bytes_saved;
-};
-struct intern_totals intern_totals(const struct counters *c);
-/* All pools of parameter structs together. */
-struct params_totals {
-    uint64_t live_bytes;
-#define X(name, unit, help) uint64_t name;
-    PARAMS_COUNTERS(X)
-#undef X
-};
-struct params_totals params_totals(const struct counters *c);
-/* The site of a pool; NULL: not known. */
-const struct site_counters *params_site(const struct counters *c, const struct params_counters *n);
 /* The cells of device[index], which have memory from now on; called once a context, before it is used. */
 struct device_cells *counters_device_cells(unsigned index);
-/* The numbers of tree[index]; false: there is none. */
-bool dtesn_totals(const struct counters *c, unsigned index, struct dtesn_totals *totals);
 /* The next site, all zero, for its writer to fill and then to set in_use; NULL: no room. */
 struct site_counters *counters_site(void);
 /* Registers a pass-through call's name and returns its counter; the same name gives the same one; never NULL. */

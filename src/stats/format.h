@@ -4,7 +4,7 @@
 #ifndef COPPICE_STATS_FORMAT_H
 #define COPPICE_STATS_FORMAT_H
 #include "base/text.h"
-#include "stats/counters.h"
+#include "stats/totals.h"
 
 enum { SITES_IN_JSON = 128, SITES_IN_TEXT = 12 };
 

@@ -9,6 +9,9 @@ static void key(struct text *t, const char *name) {
 }
 
 static void number(struct text *t, const char *name, uint64_t value) { key(t, name), text_u64(t, value); }
+/* The rows of a table: of counters at `n`, and of totals at `n`. */
+#define COUNTED(field, unit, help) number(t, #field, counter_get(&n->field));
+#define SUMMED(field, unit, help) number(t, #field, n->field);
 
 /* A ratio of nothing to nothing is not known. */
 static void ratio(struct text *t, const char *name, uint64_t numerator, uint64_t denominator) {
@@ -39,31 +42,27 @@ static void pinned(struct text *t, const struct pinned_counters *n) {
     uint64_t hits = counter_get(&n->hits), misses = counter_get(&n->misses);
     if (hits + misses == 0) return;
     key(t, "pinned"), text_char(t, '{');
-#define X(field, unit, help) number(t, #field, counter_get(&n->field));
-    PINNED_COUNTERS(X)
-#undef X
+    PINNED_COUNTERS(COUNTED)
     number(t, "cached_bytes", cached_of(n)), ratio(t, "hit_rate", hits, hits + misses);
     text_char(t, '}');
 }
 
 static void device(struct text *t, const struct device_counters *d, uint64_t now_ns) {
-    struct device_totals n = device_totals(d);
+    const struct device_totals sum = device_totals(d), *n = &sum;
     text_char(t, '{');
     number(t, "id", counter_get(&d->id));
     key(t, "name"), text_json_string(t, d->name);
     key(t, "context"), text_char(t, '"'), text_hex(t, counter_get(&d->context)), text_char(t, '"');
     if (counter_get(&d->uuid_high)) key(t, "uuid"), uuid(t, counter_get(&d->uuid_high), counter_get(&d->uuid_low));
     if (counter_get(&d->capacity)) number(t, "capacity_bytes", counter_get(&d->capacity));
-#define X(field, unit, help) number(t, #field, n.field);
-    DEVICE_COUNTERS(X)
-    DEVICE_SHARD_COUNTERS(X)
-#undef X
-    number(t, "cached_bytes", n.cached_bytes);
-    ratio(t, "efficiency", n.live_bytes, n.reserved_bytes);
-    ratio(t, "hit_rate", n.hits, n.hits + n.misses);
+    DEVICE_COUNTERS(SUMMED)
+    DEVICE_SHARD_COUNTERS(SUMMED)
+    number(t, "cached_bytes", n->cached_bytes);
+    ratio(t, "efficiency", n->live_bytes, n->reserved_bytes);
+    ratio(t, "hit_rate", n->hits, n->hits + n->misses);
     percentile(t, "hit_ns_p50", d, 50);
     percentile(t, "hit_ns_p99", d, 99);
-    if (n.kv_allocs > 0) ratio(t, "kv_share", n.kv_live_bytes, n.live_bytes), key(t, "kv_growth_bytes"), text_i64(t, device_kv_growth(d, now_ns));
+    if (n->kv_allocs > 0) ratio(t, "kv_share", n->kv_live_bytes, n->live_bytes), key(t, "kv_growth_bytes"), text_i64(t, device_kv_growth(d, now_ns));
     pinned(t, &d->pinned);
     text_char(t, '}');
 }
@@ -138,7 +137,7 @@ static void levels(struct text *t, const struct dtesn_totals *n) {
 static void types(struct text *t, const struct dtesn_totals *n, bool host) {
     key(t, "types"), text_char(t, '{');
     for (unsigned i = 0; i < COUNTER_TYPES; i++) {
-        key(t, counter_types[i]), text_char(t, '{');
+        key(t, type_name(i)), text_char(t, '{');
         number(t, "live_bytes", n->type[i].live_bytes);
         if (!host) number(t, "allocs", n->type[i].allocs); /* not known by type there */
         text_char(t, '}');
@@ -147,9 +146,7 @@ static void types(struct text *t, const struct dtesn_totals *n, bool host) {
 }
 
 static void tree(struct text *t, const struct dtesn_totals *n, bool host) {
-#define X(field, unit, help) number(t, #field, n->field);
-    DTESN_COUNTERS(X)
-#undef X
+    DTESN_COUNTERS(SUMMED)
     number(t, "compliant_allocations", n->compliant_allocations);
     levels(t, n);
     types(t, n, host);
@@ -177,27 +174,23 @@ static void dtesn(struct text *t, const struct counters *c) {
 static void intern(struct text *t, const struct intern_totals *n) {
     if (n->lookups == 0 && n->pages_looked_at == 0) return;
     key(t, "intern"), text_char(t, '{');
-#define X(name, unit, help) number(t, #name, n->name);
-    INTERN_COUNTERS(X)
+    INTERN_COUNTERS(SUMMED)
     if (n->pages_looked_at) {
-        SHARE_COUNTERS(X)
+        SHARE_COUNTERS(SUMMED)
     }
-#undef X
     number(t, "lookups", n->lookups), number(t, "hits", n->hits);
     ratio(t, "dedup_rate", n->hits, n->lookups);
     number(t, "bytes_in", n->bytes_in), number(t, "bytes_saved", n->bytes_saved);
     text_char(t, '}');
 }
 
-static void pressure(struct text *t, const struct pressure_counters *p) {
-    if (counter_get(&p->looks) == 0) return;
+static void pressure(struct text *t, const struct pressure_counters *n) {
+    if (counter_get(&n->looks) == 0) return;
     key(t, "pressure"), text_char(t, '{');
-    key(t, "level"), text_json_string(t, pressure_level_name(counter_get(&p->level)));
-    key(t, "source"), text_json_string(t, pressure_source_name(counter_get(&p->source)));
-    ratio(t, "fullness", counter_get(&p->fullness), 1000);
-#define X(name, unit, help) number(t, #name, counter_get(&p->name));
-    PRESSURE_COUNTERS(X)
-#undef X
+    key(t, "level"), text_json_string(t, pressure_level_name(counter_get(&n->level)));
+    key(t, "source"), text_json_string(t, pressure_source_name(counter_get(&n->source)));
+    ratio(t, "fullness", counter_get(&n->fullness), 1000);
+    PRESSURE_COUNTERS(COUNTED)
     text_char(t, '}');
 }
 
@@ -209,9 +202,7 @@ static void observed(struct text *t, const struct counters *c) {
     for (const struct observed_counters *n = c->observed; n < c->observed + COUNTER_OBSERVED; n++) {
         if (counter_get(&n->contents) == 0) continue;
         text_add(t, t->bytes[t->length - 1] == '[' ? "{" : ",{");
-#define X(name, unit, help) number(t, #name, counter_get(&n->name));
-        OBSERVED_COUNTERS(X)
-#undef X
+        OBSERVED_COUNTERS(COUNTED)
         ratio(t, "duplicate_share", counter_get(&n->duplicate_bytes), counter_get(&n->bytes));
         text_char(t, '}');
     }
@@ -232,9 +223,7 @@ static void params(struct text *t, const struct counters *c) {
         if (counter_get(&n->size) == 0) continue;
         text_add(t, t->bytes[t->length - 1] == '[' ? "{" : ",{");
         string(t, "site", site ? site->name : "?"), number(t, "size", counter_get(&n->size));
-#define X(name, unit, help) number(t, #name, counter_get(&n->name));
-        PARAMS_COUNTERS(X)
-#undef X
+        PARAMS_COUNTERS(COUNTED)
         text_char(t, '}');
     }
     text_add(t, "]}");

@@ -105,7 +105,7 @@ static void tree(struct text *t, const char *name, const struct dtesn_totals *n)
     for (unsigned i = 0; i < COUNTER_TYPES; i++) {
         if (!n->type[i].allocs && !n->type[i].live_bytes) continue;
         if (!any) label(t, "  types"), any = true;
-        size(t, counter_types[i], n->type[i].live_bytes);
+        size(t, type_name(i), n->type[i].live_bytes);
         if (n->type[i].allocs) count(t, "allocs", n->type[i].allocs); /* a device's */
     }
     if (any) text_char(t, '\n');

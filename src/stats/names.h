@@ -1,5 +1,5 @@
-/* names.h: words for the numbers in the counters that stand for something: memory types, who asks for memory, and why a
- * site has its type. Each list is one table; what is out of range (somebody else's file) is "?". */
+/* names.h: words for the numbers in the counters that stand for something: memory types, who asks for memory, why a
+ * site has its type, and how tight memory is. Each list is one table; what is out of range (somebody else's file) is "?". */
 #ifndef COPPICE_STATS_NAMES_H
 #define COPPICE_STATS_NAMES_H
 #include <stdbool.h>
@@ -28,4 +28,6 @@ const char *type_name(uint64_t type); /* enum coppice_type: "untyped", "episodic
 const char *api_name(uint64_t api);
 bool api_is_host(uint64_t api);
 const char *reason_name(uint64_t reason);
+const char *pressure_level_name(uint64_t level);
+const char *pressure_source_name(uint64_t source);
 #endif

@@ -1,5 +1,5 @@
 /* counters_test.c: the counters' file, and the slots of threads. Each case runs in a process of its own (Check forks). */
-#include "stats/counters.h"
+#include "stats/totals.h"
 #include "base/options.h"
 #include "suite.h"
 #include <dirent.h>

@@ -2,6 +2,7 @@
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
 #include "heap/thread.h"
+#include "stats/totals.h"
 #include "suite.h"
 #include <errno.h>
 #include <pthread.h>

@@ -3,7 +3,7 @@
 #include "heap/heap.h"
 #include "intern/slab.h"
 #include "intern/table.h"
-#include "stats/counters.h"
+#include "stats/totals.h"
 #include "coppice/coppice.h"
 #include <check.h>
 #include <pthread.h>

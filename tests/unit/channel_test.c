@@ -6,7 +6,7 @@
 #include "intern/client.h"
 #include "intern/sealed.h"
 #include "stats/folder.h"
-#include <check.h>
+#include "suite.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -297,9 +297,8 @@ static int send_unsealed(int fd, unsigned turn) {
     return channel_send(fd, &bad);
 }
 
-START_TEST(a_client_believes_no_broker) {
-    int (*const ways[])(int, unsigned) = { say_garbage, say_too_much, say_nothing, send_unsealed };
-    answer_with = ways[_i];
+static void meet_a_broker_that_says(int (*something)(int, unsigned)) {
+    answer_with = something;
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     strcpy(address.sun_path, path);
     listener = socket(AF_UNIX, SOCK_SEQPACKET, 0);
@@ -309,35 +308,24 @@ START_TEST(a_client_believes_no_broker) {
     uint64_t hash[2] = { 4096, 8192 };
     uint32_t answer[2] = { 7, 7 };
     ck_assert(client_ready());
-    ck_assert(!client_offer(hash, 2, false, answer) || _i == 3);
+    ck_assert(!client_offer(hash, 2, false, answer) || something == send_unsealed);
     ck_assert(answer[0] == 0 && answer[1] == 0);
     client_fetch(1);
     ck_assert_ptr_null(client_file(1));
     ck_assert(!client_offer(hash, 2, false, answer)); /* it is not asked again for a while */
 }
+
+START_TEST(garbage_is_not_believed) { meet_a_broker_that_says(say_garbage); }
+END_TEST
+START_TEST(too_many_answers_are_not_believed) { meet_a_broker_that_says(say_too_much); }
+END_TEST
+START_TEST(a_broker_that_says_nothing_is_not_waited_for) { meet_a_broker_that_says(say_nothing); }
+END_TEST
+START_TEST(a_file_that_is_not_sealed_is_not_believed) { meet_a_broker_that_says(send_unsealed); }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("channel");
-    TCase *all = tcase_create("channel");
-    tcase_set_timeout(all, 60);
-    tcase_add_checked_fixture(all, begin, end);
-    tcase_add_test(all, what_two_have_is_wanted_published_and_found);
-    tcase_add_test(all, what_nobody_uses_any_more_is_forgotten);
-    tcase_add_test(all, only_the_user_can_reach_it);
-    tcase_add_test(all, a_client_becomes_the_broker_where_there_is_none);
-    tcase_add_test(all, a_broker_that_is_killed_is_followed_by_another);
-    tcase_add_test(all, frames_of_a_wrong_form_are_cut_off);
-    tcase_add_test(all, an_answer_is_no_question);
-    tcase_add_test(all, files_that_are_not_as_they_must_be_are_refused);
-    tcase_add_test(all, false_hashes_are_no_more_than_hints);
-    tcase_add_test(all, who_takes_no_answers_is_cut_off);
-    tcase_add_test(all, a_peer_that_says_nothing_delays_nobody);
-    tcase_add_loop_test(all, a_client_believes_no_broker, 0, 4);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("channel", begin, end, what_two_have_is_wanted_published_and_found, what_nobody_uses_any_more_is_forgotten, only_the_user_can_reach_it,
+      a_client_becomes_the_broker_where_there_is_none, a_broker_that_is_killed_is_followed_by_another, frames_of_a_wrong_form_are_cut_off,
+      an_answer_is_no_question, files_that_are_not_as_they_must_be_are_refused, false_hashes_are_no_more_than_hints,
+      who_takes_no_answers_is_cut_off, a_peer_that_says_nothing_delays_nobody, garbage_is_not_believed, too_many_answers_are_not_believed,
+      a_broker_that_says_nothing_is_not_waited_for, a_file_that_is_not_sealed_is_not_believed)

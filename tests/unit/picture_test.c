@@ -1,6 +1,6 @@
 /* picture.h: the sum of a page does not depend on how it was uploaded, and says whether it was. */
 #include "device/picture.h"
-#include <check.h>
+#include "suite.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,21 +96,6 @@ START_TEST(too_many_holes_are_given_up_until_it_begins_anew) {
 }
 END_TEST
 
-int main(void) {
-    Suite *suite = suite_create("picture");
-    TCase *all = tcase_create("picture");
-    tcase_set_timeout(all, 60);
-    tcase_add_checked_fixture(all, begin, NULL);
-    tcase_add_test(all, the_sum_is_the_same_however_it_was_cut);
-    tcase_add_test(all, one_other_byte_or_two_that_change_places_are_another_sum);
-    tcase_add_test(all, padding_counts_as_uploaded_and_a_hole_does_not);
-    tcase_add_test(all, what_is_uploaded_again_begins_anew);
-    tcase_add_test(all, what_was_written_by_other_means_is_not_known);
-    tcase_add_test(all, too_many_holes_are_given_up_until_it_begins_anew);
-    suite_add_tcase(suite, all);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
+SUITE("picture", begin, NULL, the_sum_is_the_same_however_it_was_cut, one_other_byte_or_two_that_change_places_are_another_sum,
+      padding_counts_as_uploaded_and_a_hole_does_not, what_is_uploaded_again_begins_anew, what_was_written_by_other_means_is_not_known,
+      too_many_holes_are_given_up_until_it_begins_anew)

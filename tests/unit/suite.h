@@ -16,10 +16,10 @@ static inline int suite_run(const char *name, void (*begin)(void), void (*end)(v
     srunner_free(runner);
     return failed != 0;
 }
-/* SUITE("block", begin or NULL, end or NULL, case, case, …) is a whole main; begin and end stand around each case. */
-#define SUITE(name, begin, end, ...) \
-    int main(void) { \
-        const TTest *const tests[] = { __VA_ARGS__ }; \
-        return suite_run(name, begin, end, tests, sizeof tests / sizeof *tests); \
-    }
+/* SUITE("block", begin or NULL, end or NULL, case, case, …) is a whole main; begin and end stand around each case.
+ * CASES(the same) is its status, for a main with several. */
+#define CASES(name, begin, end, ...) suite_run(name, begin, end, CASES_(__VA_ARGS__), sizeof CASES_(__VA_ARGS__) / sizeof(const TTest *))
+#define CASES_(...) ((const TTest *const[]){ __VA_ARGS__ })
+#define SUITE(...) \
+    int main(void) { return CASES(__VA_ARGS__); }
 #endif

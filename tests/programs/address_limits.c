@@ -1,6 +1,6 @@
 /* address_limits: our address space does not stand in the way: under RLIMIT_AS from the start and set later, with mlockall, and with
  * many times the memory of a first segment. */
-#include "program.h"
+#include "memory.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
 
@@ -30,18 +30,10 @@ static void limited_from_the_start(char **arguments) {
     CHECK(!"exec");
 }
 
-static size_t address_space(void) {
-    size_t pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    CHECK(f && fscanf(f, "%zu", &pages) == 1);
-    fclose(f);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void locked(void) {
-    CHECK(address_space() > (size_t)8 << 30);
+    CHECK(taken().space > 8l << 30);
     int error = mlockall(MCL_CURRENT | MCL_FUTURE);
-    CHECK(address_space() < (size_t)1 << 30); /* what the kernel counted */
+    CHECK(taken().space < 1l << 30); /* what the kernel counted */
     if (error) { /* as without us: too little may be locked here */
         CHECK(errno == ENOMEM || errno == EPERM);
         return;

@@ -1,23 +1,13 @@
 /* COPPICE_THP: with `always` a sparsely touched block costs huge pages, with `never` and with `auto` it does not (where the
  * machine makes none unasked, and after a large clear where it does); a type whose memory is filled has them with `auto` and not with
  * `never`. Each setting in a process of its own; smaps says what is there. */
-#include "program.h"
+#include "memory.h"
 #include "../../include/coppice/coppice.h"
 #include <dlfcn.h>
 #include <stdint.h>
 
 enum { LARGE = 64 << 20, STEP = 2 << 20 };
 static void *(*volatile fill)(void *, int, size_t) = memset;
-
-static long huge_mib(void) {
-    char line[256];
-    long kib = 0;
-    FILE *f = fopen("/proc/self/smaps_rollup", "r");
-    CHECK(f);
-    while (fgets(line, sizeof line, f)) sscanf(line, "AnonHugePages: %ld", &kib);
-    fclose(f);
-    return kib >> 10;
-}
 
 static void touch(char *p) {
     for (size_t i = STEP / 2; i < LARGE; i += STEP) p[i] = 1;
@@ -28,14 +18,14 @@ static int child(const char *setting, int machine_always) {
     CHECK(p);
     if (machine_always) fill(p, 0, LARGE); /* a cache for the longest context */
     touch(p);
-    long sparse = huge_mib();
+    long sparse = mapped_kib("AnonHugePages") >> 10;
     __typeof__(&coppice_alloc) alloc_typed;
     *(void **)&alloc_typed = dlsym(RTLD_DEFAULT, "coppice_alloc");
     CHECK(alloc_typed);
     char *q = alloc_typed(LARGE, COPPICE_SEMANTIC);
     CHECK(q);
     touch(q);
-    long dense = huge_mib() - sparse;
+    long dense = (mapped_kib("AnonHugePages") >> 10) - sparse;
     printf("%s: %ld MiB of huge pages for an untyped block, %ld for a semantic one\n", setting, sparse, dense);
     if (strcmp(setting, "always") == 0) CHECK(sparse >= LARGE / 2 >> 20 && dense >= LARGE / 2 >> 20);
     if (strcmp(setting, "never") == 0) CHECK(sparse == 0 && dense == 0);

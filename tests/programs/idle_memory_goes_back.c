@@ -1,16 +1,8 @@
 /* A process that had much memory and then does nothing, not even call malloc, gives it back within some seconds; one thread
  * alone gets no second thread for that, and neither does a fork's child. */
-#include "program.h"
+#include "memory.h"
 #include <dirent.h>
 #include <pthread.h>
-
-static long resident_mib(void) {
-    long size = 0, pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    CHECK(f && fscanf(f, "%ld %ld", &size, &pages) == 2);
-    fclose(f);
-    return pages * 4096 >> 20;
-}
 
 static int threads(void) {
     int n = 0;
@@ -45,7 +37,7 @@ static void child(void) {
 int main(void) {
     burst();
     CHECK(threads() == 1);
-    long before = resident_mib();
+    long before = taken().resident >> 20;
     CHECK(before > 50);
     pthread_t thread;
     int seconds = 15;
@@ -54,7 +46,7 @@ int main(void) {
     CHECK(threads() == 3); /* now the process has threads of its own: ours is the third */
     IN_CHILD(child());
     CHECK(pthread_join(thread, NULL) == 0);
-    long after = resident_mib();
+    long after = taken().resident >> 20;
     printf("%ld MiB before, %ld after\n", before, after);
     CHECK(after < 25);
     return 0;

@@ -1,23 +1,13 @@
 // env: COPPICE_CLEANUP_INTERVAL=0
 /* Threads that have freed large blocks and then do nothing rest on none of them, though the process goes on allocating; and
  * blocks that are taken away from threads while these take and give them come to no harm. */
-#include "program.h"
+#include "memory.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
 
 enum { THREADS = 24, LARGE = 1 << 20, BUSY = 3 };
 static _Atomic int freed, ending;
-
-static long anonymous_mib(void) {
-    char line[256];
-    long kib = -1;
-    FILE *f = fopen("/proc/self/smaps_rollup", "r");
-    CHECK(f);
-    while (fgets(line, sizeof line, f)) sscanf(line, "Anonymous: %ld", &kib);
-    fclose(f);
-    return kib >> 10;
-}
 
 static void *use_and_wait(void *argument) {
     void *a = malloc(LARGE), *b = malloc(LARGE);
@@ -58,14 +48,14 @@ int main(void) {
     char *held = malloc(80 << 20); /* so that the process is large enough to be looked after */
     CHECK(held);
     memset(held, 1, 80 << 20);
-    long before = anonymous_mib();
+    long before = mapped_kib("Anonymous") >> 10;
     run(use_and_wait, THREADS, thread);
     while (freed < THREADS) usleep(1000);
-    long kept = anonymous_mib() - before, after = kept;
+    long kept = (mapped_kib("Anonymous") >> 10) - before, after = kept;
     for (int i = 0; i < 100 && after > 8; i++) {
         for (int j = 0; j < 2000; j++) free(malloc(200)); /* never quiet */
         usleep(100000);
-        after = anonymous_mib() - before;
+        after = (mapped_kib("Anonymous") >> 10) - before;
     }
     printf("%ld MiB more after the burst, %ld later\n", kept, after);
     CHECK(kept > 24 && after <= 8);

@@ -2,7 +2,7 @@
  * cost no pages; they write where pages may not be taken away: locked, shared or mapped-over memory, and memory that
  * the kernel holds by its pages (here io_uring's stand-in: a registered buffer shows as VmPin where the machine allows it).
  * A caller that fills at once what it cleared goes back to clearing by writing. */
-#include "program.h"
+#include "memory.h"
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,13 +12,6 @@
 #include <unistd.h>
 
 enum { MIB = 1 << 20 };
-static long resident(void) {
-    long size = 0, pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || fscanf(f, "%ld %ld", &size, &pages) != 2) exit(1);
-    fclose(f);
-    return pages * 4096;
-}
 static void die(const char *what, long number) {
     printf("%s (%ld)\n", what, number);
     exit(1);
@@ -36,10 +29,10 @@ static void edges_and_pages(void) {
     unsigned char *p = malloc(SIZE);
     for (size_t at = 1; at < 10000; at += 1733) {
         fill(p, 0x5a, SIZE);
-        long before = resident();
+        long before = taken().resident;
         if (at & 2) fill(p + at, 0, SIZE - 2 * at);
         else zero(p + at, SIZE - 2 * at);
-        if (!getenv("CLEARS_BY_WRITING") && before - resident() < 15 * MIB) die("a clear kept its pages", before - resident());
+        if (!getenv("CLEARS_BY_WRITING") && before - taken().resident < 15 * MIB) die("a clear kept its pages", before - taken().resident);
         expect(p, 0x5a, at, "bytes before the clear");
         expect(p + at, 0, SIZE - 2 * at, "cleared bytes");
         expect(p + SIZE - at, 0x5a, at, "bytes after the clear");
@@ -85,9 +78,9 @@ static void dense_callers_write(void) {
     }
     long lazy = 0;
     for (int i = 0; i < 40; i++) {
-        long before = resident();
+        long before = taken().resident;
         fill(p, 0, 4 * MIB);
-        lazy += before - resident() > 2 * MIB;
+        lazy += before - taken().resident > 2 * MIB;
         for (size_t at = 0; at < 4 * MIB; at += 64) p[at] = 1;
         usleep(3000);
     }

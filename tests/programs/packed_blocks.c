@@ -2,7 +2,7 @@
 /* COPPICE_PACK=1: blocks of all sizes, taken, resized and given back by several threads, also each other's, hold what was written into them
  * and overlap nobody; so does a fork's child see it. After a churn that leaves size classes half empty the process holds little more than
  * what is live, and malloc_trim gives whole free pages back. */
-#include "program.h"
+#include "memory.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -81,21 +81,11 @@ static void child(void) {
     CHECK(bad == 0);
 }
 
-static long held_kib(void) {
-    char line[256];
-    long kib = 0;
-    FILE *f = fopen("/proc/self/smaps_rollup", "r");
-    CHECK(f);
-    while (fgets(line, sizeof line, f)) sscanf(line, "Anonymous: %ld", &kib);
-    fclose(f);
-    return kib;
-}
-
 static void churn(void) {
     static void *key[2 * KEYS];
     uint64_t s = 42;
     size_t count = 0, live = 0;
-    long before = held_kib();
+    long before = mapped_kib("Anonymous");
     for (size_t larger = 1; larger <= 4; larger *= 2) {
         for (int i = 0; i < KEYS / (int)larger; i++) {
             size_t size = (60 + next_random(&s) % 300) * larger;
@@ -114,13 +104,13 @@ static void churn(void) {
             key[gone - 1] = key[--count];
         }
     }
-    long held = held_kib() - before;
+    long held = mapped_kib("Anonymous") - before;
     printf("%zu KiB live, %ld KiB held\n", live >> 10, held);
     CHECK(held < (long)(live >> 10) * 14 / 10);
     while (count > 0) free(key[--count]);
     malloc_trim(0);
-    printf("%ld KiB held after all was freed\n", held_kib() - before);
-    CHECK(held_kib() - before < held / 8);
+    printf("%ld KiB held after all was freed\n", mapped_kib("Anonymous") - before);
+    CHECK(mapped_kib("Anonymous") - before < held / 8);
 }
 
 int main(void) {

@@ -1,7 +1,7 @@
 /* params_structs.c: structs that a rule calls params lie in slabs of their own by site, keep their bytes whoever frees them and whoever forks, and are
  * ordinary memory to the program. With an argument: holds structs for tests/programs/params_are_counted.
  * env: COPPICE_TYPE_RULES=params_structs*:host:<1K=params */
-#include "program.h"
+#include "memory.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -106,22 +106,15 @@ static void threads_and_forks_keep_every_byte(void) {
 }
 
 /* What was empty goes back: of 8 MiB little stays resident. */
-static size_t resident(void) {
-    size_t total, pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    CHECK(f && fscanf(f, "%zu %zu", &total, &pages) == 2);
-    fclose(f);
-    return pages * 4096;
-}
 static void empty_slabs_go_back(void) {
     enum { COUNT = 80000 };
     void **p = calloc(COUNT, sizeof *p);
     memset(p, 1, COUNT * sizeof *p);
-    size_t before = resident();
+    long before = taken().resident;
     for (int i = 0; i < COUNT; i++) memset(p[i] = make_a(), 1, SIZE_A);
-    size_t full = resident();
+    long full = taken().resident;
     for (int i = 0; i < COUNT; i++) free(p[i]);
-    CHECK(full - before > 14 << 20 && resident() - before < 2 << 20);
+    CHECK(full - before > 14 << 20 && taken().resident - before < 2 << 20);
     free(p);
 }
 

@@ -1,25 +1,10 @@
 // env: COPPICE_ZERO_RECLAIM_CPU=2
 /* The search for pages of zeros takes no more of a processor than it may, from its beginning on, and finds them all the same. */
-#include "program.h"
+#include "zeros.h"
 #include <pthread.h>
 #include <time.h>
 
 enum { LARGE = 192 << 20, PERCENT = 2, LONGEST = 20 };
-static char text[65536];
-
-static double statistic(const char *name) {
-    char command[128], key[64];
-    snprintf(command, sizeof command, "LD_PRELOAD= build/coppice stat %d --json", getpid());
-    FILE *f = popen(command, "r");
-    CHECK(f);
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    pclose(f);
-    text[n] = 0;
-    if (strstr(text, "\"zero_reclaim\":\"not permitted\"")) SKIP("the kernel does not let us take pages out of reach");
-    snprintf(key, sizeof key, "\"%s\":", name);
-    const char *at = strstr(text, key);
-    return at ? atof(at + strlen(key)) : 0;
-}
 
 static double seconds(void) {
     struct timespec t;

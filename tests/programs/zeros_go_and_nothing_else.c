@@ -3,7 +3,7 @@
 /* Threads write into, clear, read and compare pages of a large cache, by themselves and by system calls, and fork children
  * that compare all of it, while pages of zeros are dropped in the background as fast as one processor can. Not a byte is
  * ever wrong, and most of what is zero goes. argv[1]: seconds. */
-#include "program.h"
+#include "zeros.h"
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/mman.h>
@@ -78,20 +78,6 @@ static void fork_one(void) {
     if (status != 0) wrong++;
 }
 
-static long statistic(const char *name) {
-    char command[128], line[65536], key[64];
-    snprintf(command, sizeof command, "LD_PRELOAD= build/coppice stat %d --json", getpid());
-    FILE *f = popen(command, "r");
-    CHECK(f);
-    size_t n = fread(line, 1, sizeof line - 1, f);
-    pclose(f);
-    line[n] = 0;
-    if (strstr(line, "\"zero_reclaim\":\"not permitted\"")) SKIP("the kernel does not let us take pages out of reach");
-    snprintf(key, sizeof key, "\"%s\":", name);
-    const char *at = strstr(line, key);
-    return at ? atol(at + strlen(key)) : -1;
-}
-
 int main(int argc, char **argv) {
     int seconds = argc > 1 ? atoi(argv[1]) : 5;
     size_t size = (size_t)THREADS * PAGES * PAGE;
@@ -103,16 +89,16 @@ int main(int argc, char **argv) {
     for (int i = 0; i < THREADS; i++) CHECK(pthread_mutex_init(&turn[i], NULL) == 0);
     for (int i = 0; i < THREADS; i++) CHECK(pthread_create(&thread[i], NULL, work, (void *)(intptr_t)i) == 0);
     for (int i = 0; i < 200; i++) free(malloc(100 << 10)); /* so that the heap looks at its size */
-    for (int i = 0; i < 50 && statistic("reclaimed_bytes") < (long)size / 2; i++) usleep(100000);
-    long before_forks = statistic("reclaimed_bytes");
+    for (int i = 0; i < 50 && statistic("reclaimed_bytes") < (double)size / 2; i++) usleep(100000);
+    long before_forks = (long)statistic("reclaimed_bytes");
     /* pages that were in two processes stay where they are until they are written again */
     for (time_t end = time(NULL) + seconds; time(NULL) < end;) fork_one(), usleep(300000);
     ending = 1;
     for (int i = 0; i < THREADS; i++) CHECK(pthread_join(thread[i], NULL) == 0);
     check(cache, shadow, size);
-    long dropped = statistic("reclaimed_bytes");
+    long dropped = (long)statistic("reclaimed_bytes");
     printf("%ld steps, %ld wrong, %ld MiB of zeros dropped before the first fork, %ld MiB in all, %ld MiB looked at\n",
-           (long)steps, (long)wrong, before_forks >> 20, dropped >> 20, statistic("zero_looked_bytes") >> 20);
+           (long)steps, (long)wrong, before_forks >> 20, dropped >> 20, (long)statistic("zero_looked_bytes") >> 20);
     CHECK(wrong == 0 && steps > 5000);
     CHECK(before_forks > (long)size / 2 && dropped > before_forks);
     return 0;

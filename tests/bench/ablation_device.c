@@ -4,33 +4,21 @@
  * Its driver is modelled: it has so many bytes, and a call that takes or gives memory costs CALL_NS. One line of figures:
  * peak and end (two minutes after the last event) of what is reserved, peak live, allocations, failures, driver calls, ns in all, ns of
  * the hundredth slowest allocation, GB times seconds kept for nothing. */
+#include "traces_time.h"
 #include "device/device.h"
 #include "device/pool.h"
 #include "sites/type.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define SECOND 1000000000ull
 enum { CALL_NS = 34000, IDLE_S = 120, HANDLES = 1 << 16, SITE_BYTES = 64 };
 
 struct event { uint64_t when, size; uint32_t handle; uint16_t site; uint8_t type, is_alloc; };
 
-static uint64_t now_ns = SECOND, capacity, used, next_address = 1ull << 40, calls, peak_used;
+static uint64_t capacity, used, next_address = 1ull << 40, calls, peak_used;
 static CUdeviceptr held[HANDLES];
 static uint64_t asked[HANDLES];
-
-int clock_gettime(clockid_t clock, struct timespec *t) {
-    (void)clock;
-    *t = (struct timespec){ .tv_sec = (time_t)(now_ns / SECOND), .tv_nsec = (long)(now_ns % SECOND) };
-    return 0;
-}
-static uint64_t real_ns(void) {
-    struct timespec t;
-    timespec_get(&t, TIME_UTC); /* does not go through clock_gettime above */
-    return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
 
 /* --- a driver */
 

@@ -6,18 +6,17 @@
  * memory that the driver is asked for. Keeping more wastes more and misses less, so each policy is also compared with
  * those that miss as much: the sliding maximum of another length, and the *optimum*, which knows the future and keeps
  * memory through a gap exactly when the gap is short enough. */
+#include "traces_time.h"
 #include "base/options.h"
 #include "device/pool.h"
 #include "dtesn/demand.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { MOST = 4000, CURVE = 40, TRACES = 2, POLICIES = 3 };
 #define MIB ((uint64_t)1 << 20)
 #define UNIT (64 * MIB)
-#define SECOND 1000000000ull
 static const char *const trace_name[TRACES] = { "azure", "mooncake" }, *const policy_name[POLICIES] = { "window", "ar", "timer" };
 
 struct trace {
@@ -27,18 +26,6 @@ struct trace {
 };
 struct score { double waste, misses; }; /* GB s, GB */
 static struct trace traces[TRACES];
-
-static uint64_t now_ns = SECOND;
-int clock_gettime(clockid_t clock, struct timespec *t) {
-    (void)clock;
-    *t = (struct timespec){ .tv_sec = (time_t)(now_ns / SECOND), .tv_nsec = (long)(now_ns % SECOND) };
-    return 0;
-}
-static uint64_t real_ns(void) {
-    struct timespec t;
-    timespec_get(&t, TIME_UTC); /* does not go through clock_gettime above */
-    return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
 
 /* --- the traces */
 

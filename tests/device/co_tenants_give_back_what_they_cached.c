@@ -7,11 +7,8 @@
 /* Processes on one device: one that is out of memory gets what the others have cached, by asking them. One that is stopped
  * costs the wait once, keeps what it has, and does not act on the request when it goes on; one that is dead is not asked;
  * nobody is asked while the own cache is enough, or on behalf of another device. */
-#include "cuda_test.h"
-#include <fcntl.h>
-#include <signal.h>
+#include "other_process.h"
 enum { MB = 1 << 20 };
-struct other { pid_t pid; int tell, hear; };
 
 /* The other process: takes and frees so many MiB, says so, and does that again for each number that it is told. */
 static int be_another(void) {
@@ -22,9 +19,9 @@ static int be_another(void) {
         OK(p_cuDevicePrimaryCtxRetain(&second, 1));
         OK(p_cuCtxSetCurrent(second));
     }
-    while (read(3, &mb, sizeof mb) == sizeof mb) {
+    while (read(OTHER_HEARS, &mb, sizeof mb) == sizeof mb) {
         if (mb > 0) give(take((size_t)mb * MB));
-        if (write(4, &mb, sizeof mb) != sizeof mb) return 1;
+        if (write(OTHER_TELLS, &mb, sizeof mb) != sizeof mb) return 1;
     }
     return 0;
 }
@@ -32,23 +29,10 @@ static void told(struct other *o, int mb) {
     int said = 0;
     CHECK(write(o->tell, &mb, sizeof mb) == sizeof mb && read(o->hear, &said, sizeof said) == sizeof said && said == mb, "the other process is gone");
 }
-static struct other begin(char *self, int mb) {
-    int to[2], from[2];
-    CHECK(pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(to[0], 13), dup2(from[1], 14), dup2(13, 3), dup2(14, 4);
-        execl(self, self, "another", NULL);
-        _exit(127);
-    }
-    struct other o = { pid, to[1], from[0] };
-    close(to[0]), close(from[1]);
+static struct other begin_with(char *self, int mb) {
+    struct other o = begin(self);
     told(&o, mb);
     return o;
-}
-static void end(struct other *o) {
-    kill(o->pid, SIGKILL), waitpid(o->pid, NULL, 0);
-    close(o->tell), close(o->hear);
 }
 static uint64_t held_by(const struct other *o) {
     struct simctl_device d;
@@ -63,13 +47,13 @@ int main(int argc, char **argv) {
     CUdeviceptr p;
     CUdeviceptr first = take(300 * MB);
     give(take(200 * MB)), give(first);
-    struct other a = begin(argv[0], 480);
+    struct other a = begin_with(argv[0], 480);
     p = take(48 * MB); /* demand is worth it; the device is full; the own cache is enough */
-    struct other b = begin(argv[0], 300);
+    struct other b = begin_with(argv[0], 300);
     CHECK(stat_number("tenant_requests") == 0 && held_by(&a) == 480 && held_by(&b) == 300 && stat_number("oom_recoveries") == 1, "others were asked though the own cache was enough");
     give(p);
     setenv("SECOND_DEVICE", "1", 1);
-    struct other c = begin(argv[0], 300);
+    struct other c = begin_with(argv[0], 300);
     unsetenv("SECOND_DEVICE");
     struct simctl_device d;
     p = take(900 * MB);

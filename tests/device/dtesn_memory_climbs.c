@@ -5,28 +5,13 @@
 #include "cuda_test.h"
 
 /* A number of the device's tree. */
-static double tree_number(const char *field) {
-    char command[256], text[65536] = "", key[96];
-    snprintf(command, sizeof command, "env -u LD_PRELOAD build/coppice stat %d --json", (int)getpid());
-    FILE *f = popen(command, "r");
-    text[fread(text, 1, sizeof text - 1, f)] = 0;
-    pclose(f);
-    snprintf(key, sizeof key, "\"%s\":", field);
-    const char *devices = strstr(text, "\"devices\":[{"), *at = devices ? strstr(devices, key) : NULL;
-    if (!at) FAIL("no %s in the tree: %.300s", field, text);
-    return strtod(at + strlen(key), NULL);
-}
+static double tree_number(const char *field) { return stat_number_after("\"devices\":[{", field); }
 
 /* Used, cached bytes over all levels. */
 struct sums { double used, cached, budget[12]; int levels; };
 static struct sums sums(void) {
     struct sums s = { 0 };
-    char command[256], text[65536] = "";
-    snprintf(command, sizeof command, "env -u LD_PRELOAD build/coppice stat %d --json", (int)getpid());
-    FILE *f = popen(command, "r");
-    text[fread(text, 1, sizeof text - 1, f)] = 0;
-    pclose(f);
-    const char *at = strstr(text, "\"devices\":[{"), *end = strstr(at, "\"types\"");
+    const char *at = strstr(stat_json(), "\"devices\":[{"), *end = strstr(at, "\"types\"");
     while ((at = strstr(at, "\"budget_bytes\":")) && at < end) {
         s.budget[s.levels++] = strtod(at + 15, NULL);
         s.used += strtod(strstr(at, "\"used_bytes\":") + 13, NULL);

@@ -2,9 +2,7 @@
  * both do. Contents come from a seed; a byte's value depends on its position. */
 #ifndef COPPICE_WEIGHTS_TEST_H
 #define COPPICE_WEIGHTS_TEST_H
-#include "cuda_test.h"
-#include <fcntl.h>
-#include <signal.h>
+#include "other_process.h"
 #define MB ((size_t)1 << 20)
 #define PAGE (2 * MB)
 
@@ -105,7 +103,6 @@ __attribute__((unused)) static struct said run_listening(char *self, const char 
 /* --- the other process */
 enum order { LOAD, CHECK_IT, FREE_IT, FILL_IT, NUMBER, FORK_IT };
 struct task { enum order order; unsigned seed; size_t size, piece, at; };
-struct other { pid_t pid; int tell, hear; };
 
 static long obey(const struct task *t) {
     static CUdeviceptr weights;
@@ -131,23 +128,11 @@ static long obey(const struct task *t) {
 __attribute__((unused)) static int be_another(void) {
     struct task task;
     start();
-    while (read(3, &task, sizeof task) == sizeof task) {
+    while (read(OTHER_HEARS, &task, sizeof task) == sizeof task) {
         long answer = obey(&task);
-        if (write(4, &answer, sizeof answer) != sizeof answer) return 1;
+        if (write(OTHER_TELLS, &answer, sizeof answer) != sizeof answer) return 1;
     }
     return 0;
-}
-__attribute__((unused)) static struct other begin(char *self) {
-    int to[2], from[2];
-    CHECK(pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        dup2(to[0], 13), dup2(from[1], 14), dup2(13, 3), dup2(14, 4);
-        execl(self, self, "another", NULL);
-        _exit(127);
-    }
-    close(to[0]), close(from[1]);
-    return (struct other){ pid, to[1], from[0] };
 }
 __attribute__((unused)) static void tell(struct other *o, struct task task) { CHECK(write(o->tell, &task, sizeof task) == sizeof task); }
 __attribute__((unused)) static long hear(struct other *o) {
@@ -158,8 +143,4 @@ __attribute__((unused)) static long hear(struct other *o) {
 }
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 #define TOLD(other, ...) (tell(other, (struct task){ __VA_ARGS__ }), hear(other))
-__attribute__((unused)) static void end(struct other *o) {
-    kill(o->pid, SIGKILL), waitpid(o->pid, NULL, 0);
-    close(o->tell), close(o->hear);
-}
 #endif

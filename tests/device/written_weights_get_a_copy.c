@@ -35,37 +35,31 @@ static void by_word(CUdeviceptr at) {
     OK(p_cuStreamSynchronize(stream));
     OK(p_cuStreamDestroy_v2(stream));
 }
+static void run_once(CUgraph graph, CUstream stream) {
+    CUgraphExec ready;
+    OK(p_cuGraphInstantiateWithFlags(&ready, graph, 0));
+    OK(p_cuGraphLaunch(ready, stream));
+    OK(p_cuStreamSynchronize(stream));
+    OK(p_cuGraphExecDestroy(ready));
+    OK(p_cuGraphDestroy(graph));
+}
 static void by_capture(CUdeviceptr at) {
     CUstream stream;
     CUgraph graph;
-    CUgraphExec ready;
     OK(p_cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     OK(p_cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
     OK(p_cuMemsetD8Async(at, 0x55, PART, stream));
     OK(p_cuStreamEndCapture(stream, &graph));
-    OK(p_cuGraphInstantiateWithFlags(&ready, graph, 0));
-    OK(p_cuGraphLaunch(ready, stream));
-    OK(p_cuStreamSynchronize(stream));
-    OK(p_cuGraphExecDestroy(ready));
-    OK(p_cuGraphDestroy(graph));
+    run_once(graph, stream);
     OK(p_cuStreamDestroy_v2(stream));
 }
-
 static void by_node(CUdeviceptr at) {
-    CUstream stream;
     CUgraph graph;
     CUgraphNode node;
-    CUgraphExec ready;
     CUDA_MEMSET_NODE_PARAMS fill = { .dst = at, .value = 0x55, .elementSize = 1, .width = PART, .height = 1 };
-    OK(p_cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
     OK(CALL(cuGraphCreate)(&graph, 0));
     OK(CALL(cuGraphAddMemsetNode)(&node, graph, NULL, 0, &fill, test_context));
-    OK(p_cuGraphInstantiateWithFlags(&ready, graph, 0));
-    OK(p_cuGraphLaunch(ready, stream));
-    OK(p_cuStreamSynchronize(stream));
-    OK(p_cuGraphExecDestroy(ready));
-    OK(p_cuGraphDestroy(graph));
-    OK(p_cuStreamDestroy_v2(stream));
+    run_once(graph, CU_STREAM_PER_THREAD);
 }
 
 static void wrote(CUdeviceptr weights, const struct way *way, size_t at) {

@@ -8,7 +8,6 @@
  * back to libc (libc_malloc.c). */
 #include "deep_binding.h"
 #include "hook.h"
-#include "symbol_lookup.h"
 #include <dlfcn.h>
 #include <elf.h>
 #include <link.h>

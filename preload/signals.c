@@ -12,7 +12,6 @@
  * Views lie in a ring: a handler reads the newest without a lock while another thread writes the next. */
 #include "process.h"
 #include "base/lock.h"
-#include "base/start.h"
 #include "heap/thread.h"
 #include "next.h"
 #include "stats/dump.h"

@@ -1,6 +1,5 @@
 /* text.c: numbers and strings into a caller's buffer; see text.h. */
 #include "base/text.h"
-#include <string.h>
 
 void text_char(struct text *t, char c) {
     if (t->length + 1 >= t->capacity) {

@@ -1,6 +1,5 @@
 /* records.c: finding, checking and removing counters files; see records.h. */
 #include "cli/records.h"
-#include "base/sys.h"
 #include "base/version.h"
 #include "stats/alive.h"
 #include "stats/folder.h"

@@ -150,15 +150,15 @@ void context_limit_changed(struct context *c) {
     if (c->pool_max == 0) atomic_fetch_or(&c->gate, GATE_OFF);
     else if (!(atomic_load(&c->gate) & GATE_CLOSED)) atomic_fetch_and(&c->gate, ~(uint32_t)GATE_OFF);
 }
+static void poison(struct context *c) { atomic_fetch_or(&c->gate, GATE_POISONED); }
 void context_noticed(struct context *c, CUresult answer) {
-    if (unlikely(driver_error_lasts(answer))) context_poison(c);
+    if (unlikely(driver_error_lasts(answer))) poison(c);
 }
 void context_faulted(CUresult answer) {
     if (likely(!driver_error_is_sticky(answer))) return;
     struct context *c = context_current();
-    if (c) context_poison(c);
+    if (c) poison(c);
 }
-void context_poison(struct context *c) { atomic_fetch_or(&c->gate, GATE_POISONED); }
 
 void context_set_created(CUcontext handle) {
     struct context *c = context_of(handle);

@@ -83,7 +83,6 @@ struct context *context_close(CUcontext handle);
 void context_ended(struct context *c);
 /* It lives on after all (the call failed, or others hold the primary context). */
 void context_reopen(struct context *c);
-void context_poison(struct context *c);
 /* The driver answered so in this context: after an error that lasts nothing is cached there any more. */
 void context_noticed(struct context *c, CUresult answer);
 /* The same of a call that the program made in its current context. */

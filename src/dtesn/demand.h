@@ -14,7 +14,6 @@
 #define COPPICE_DTESN_DEMAND_H
 #include "dtesn/predictor.h"
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 enum { DEMAND_SLOTS = 12 };

@@ -25,7 +25,6 @@
 #include "stats/counters.h"
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 enum { MEMBRANE_SIZES = 65 };
@@ -63,9 +62,6 @@ void membranes_unmake(struct membranes *t);
 static inline struct place membranes_place(const struct membranes *t, enum coppice_type type, uint32_t site, uint64_t size) {
     const struct membrane_range *r = &t->range[type][size < 2 ? 0 : 64 - __builtin_clzll(size - 1)];
     return (struct place){ t->by_level[r->first + (uint32_t)(((uint64_t)site * r->count) >> 32)], r->level };
-}
-static inline struct place membranes_parent(const struct membranes *t, struct place p) {
-    return p.level == 1 ? p : (struct place){ t->node[p.id].parent, p.level - 1 };
 }
 static inline uint64_t membranes_limit(const struct membranes *t) { return (uint64_t)t->node[0].share; }
 /* May memory of `holder` serve a request of `asker`: is it the same or an ancestor? `end` is the holder's. */

@@ -2,12 +2,6 @@
 #include "dtesn/trees.h"
 #include <string.h>
 
-struct tree tree_parent(const struct tree *t) {
-    struct tree parent = *t;
-    if (parent.nodes > 1) parent.level[--parent.nodes] = 0;
-    return parent;
-}
-
 static struct tree appended(const struct tree *t, unsigned level) {
     struct tree longer = *t;
     longer.level[longer.nodes++] = (uint8_t)level;
@@ -53,10 +47,6 @@ static bool has_room(enum tree_pattern pattern, const struct tree *t, unsigned l
     return branches < most;
 }
 
-bool tree_may_append(enum tree_pattern pattern, const struct tree *t, unsigned level) {
-    return level >= 1 && level <= greatest(pattern, t) && has_room(pattern, t, level);
-}
-
 bool tree_child(enum tree_pattern pattern, const struct tree *t, unsigned *below, struct tree *child) {
     unsigned level = greatest(pattern, t);
     if (level >= *below) level = *below - 1;
@@ -72,67 +62,4 @@ void tree_count_levels(enum tree_pattern pattern, const struct tree *t, unsigned
     if (t->nodes > nodes) return;
     count[t->nodes - 1]++;
     for (unsigned below = TREE_FIRST; t->nodes < nodes && tree_child(pattern, t, &below, &child);) tree_count_levels(pattern, &child, nodes, count);
-}
-
-uint64_t tree_descendants(enum tree_pattern pattern, const struct tree *t, unsigned nodes) {
-    uint64_t count[TREE_LEVELS] = { 0 };
-    tree_count_levels(pattern, t, nodes, count);
-    return count[nodes - 1];
-}
-
-uint64_t tree_count(enum tree_pattern pattern, unsigned nodes) {
-    struct tree root = tree_root();
-    return tree_descendants(pattern, &root, nodes);
-}
-
-/* Whatever begins with a greater element at any place comes before. */
-uint64_t tree_rank(enum tree_pattern pattern, const struct tree *t) {
-    uint64_t before = 0;
-    struct tree prefix = tree_root(), child;
-    while (prefix.nodes < t->nodes) {
-        const unsigned next = t->level[prefix.nodes];
-        for (unsigned below = TREE_FIRST; tree_child(pattern, &prefix, &below, &child) && below > next;)
-            before += tree_descendants(pattern, &child, t->nodes);
-        prefix = appended(&prefix, next);
-    }
-    return before;
-}
-
-struct tree tree_unrank(enum tree_pattern pattern, unsigned nodes, uint64_t rank) {
-    struct tree t = tree_root(), child;
-    while (t.nodes < nodes) {
-        bool found = false;
-        for (unsigned first = TREE_FIRST; !found && tree_child(pattern, &t, &first, &child);) {
-            uint64_t below = tree_descendants(pattern, &child, nodes);
-            found = rank < below;
-            if (!found) rank -= below;
-        }
-        if (!found) return tree_root(); /* no such rank */
-        t = child;
-    }
-    return t;
-}
-
-/* The greatest sequence of `nodes` nodes that begins with `t`; false: none does. */
-static bool first_below(enum tree_pattern pattern, const struct tree *t, unsigned nodes, struct tree *first) {
-    struct tree child;
-    *first = *t;
-    if (t->nodes == nodes) return true;
-    for (unsigned below = TREE_FIRST; tree_child(pattern, t, &below, &child);)
-        if (first_below(pattern, &child, nodes, first)) return true;
-    return false;
-}
-
-bool tree_next(enum tree_pattern pattern, struct tree *t) {
-    const unsigned nodes = t->nodes;
-    for (struct tree prefix = *t; prefix.nodes > 1;) {
-        const unsigned was = prefix.level[prefix.nodes - 1];
-        prefix = tree_parent(&prefix);
-        for (unsigned level = was - 1; level > 0; level--) {
-            if (!tree_may_append(pattern, &prefix, level)) continue;
-            struct tree sibling = appended(&prefix, level);
-            if (first_below(pattern, &sibling, nodes, t)) return true;
-        }
-    }
-    return false;
 }

@@ -29,25 +29,12 @@ struct tree {
 };
 
 static inline struct tree tree_root(void) { return (struct tree){ .nodes = 1 }; }
-/* Without the last element; the root's is the root. */
-struct tree tree_parent(const struct tree *t);
-/* Is the sequence with `level` appended of the pattern too? `t` must be. */
-bool tree_may_append(enum tree_pattern pattern, const struct tree *t, unsigned level);
 /* The children in order of rank, one a call: the greatest whose last element is below `*below`, which becomes that element.
  * Begin with TREE_FIRST; false: there are no more. */
 enum { TREE_FIRST = TREE_LEVELS + 1 };
 bool tree_child(enum tree_pattern pattern, const struct tree *t, unsigned *below, struct tree *child);
-/* How many trees of `nodes` nodes begin with `t` (1 for its own number of nodes, 0 for fewer). */
-uint64_t tree_descendants(enum tree_pattern pattern, const struct tree *t, unsigned nodes);
-/* The same for 1..nodes at once: count[i] is of i + 1 nodes. */
+/* How many trees of 1..nodes nodes begin with `t`: count[i] more of i + 1 nodes. */
 void tree_count_levels(enum tree_pattern pattern, const struct tree *t, unsigned nodes, uint64_t count[TREE_LEVELS]);
-/* How many trees have `nodes` nodes. */
-uint64_t tree_count(enum tree_pattern pattern, unsigned nodes);
-uint64_t tree_rank(enum tree_pattern pattern, const struct tree *t);
-/* The tree of that rank; `rank` < tree_count. */
-struct tree tree_unrank(enum tree_pattern pattern, unsigned nodes, uint64_t rank);
-/* The next tree of its level, by rank; false: it was the last. */
-bool tree_next(enum tree_pattern pattern, struct tree *t);
 /* Most levels that the pattern has. */
 static inline unsigned tree_deepest(enum tree_pattern pattern) { return pattern == TREE_FLAT ? 2 : TREE_LEVELS; }
 #endif

@@ -11,7 +11,6 @@ static _Alignas(4096) char arena[ARENA];
 static _Atomic size_t used;
 
 bool bootstrap_owns(const void *p) { return (uintptr_t)p - (uintptr_t)arena < ARENA; }
-size_t bootstrap_used(void) { return atomic_load(&used); }
 
 static size_t *size_word(const void *p) { return (size_t *)((uintptr_t)p - sizeof(size_t)); }
 size_t bootstrap_usable_size(const void *p) { return *size_word(p); }

@@ -68,7 +68,6 @@ extern void (*heap_on_very_large)(void) __attribute__((visibility("hidden")));
 void *bootstrap_alloc(size_t size, size_t alignment) COLD;
 bool bootstrap_owns(const void *p);
 size_t bootstrap_usable_size(const void *p);
-size_t bootstrap_used(void);
 
 /* fork.c: around fork, when all other locks of Coppice are held already. `heap_fork_prepare` does nothing, and so do the
  * others, when fork was called by a signal handler that interrupted the heap itself: its locks are the interrupted code's. */

@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 enum { KEPT_BLOCKS = 2, KEPT_LEAST = 64 << 10, KEPT_MOST = 1 << 20, KEPT_AGE = 2 };
 

@@ -12,7 +12,6 @@
 #ifndef COPPICE_HEAP_REACH_H
 #define COPPICE_HEAP_REACH_H
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 

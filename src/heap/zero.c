@@ -6,7 +6,6 @@
 #include "heap/shared.h"
 #include "heap/typed.h"
 #include "stats/counters.h"
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>

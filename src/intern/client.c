@@ -6,9 +6,7 @@
 #include "intern/broker.h"
 #include "intern/channel.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 

@@ -1,7 +1,6 @@
 /* observe.c: see observe.h. The table of samples has no lock: a slot belongs to whoever put an address there until that address is freed. */
 #include "intern/observe.h"
 #include "base/clock.h"
-#include "base/hints.h"
 #include "base/sys.h"
 #include "heap/jemalloc.h"
 #include "heap/kept.h"

@@ -56,7 +56,8 @@ static uint64_t zero_hash, started_ns;
 static bool offer_all; /* something new was published: what is steady is offered again */
 static uint32_t mappings_made, mappings_most;
 static unsigned short_left; /* runs of less than RUN_LEAST pages that this round may still share */
-static enum share_backend backend;
+/* How equal pages can be held once here. */
+static enum share_backend { SHARE_NOTHING, SHARE_REACH, SHARE_KSM } backend;
 static _Atomic bool running;
 
 static uintptr_t address_of(struct page_ref p) { return segments[p.segment].base + (uintptr_t)p.page * PAGE; }
@@ -69,7 +70,7 @@ static bool kernel_merges(void) {
     return sys_read_file("/sys/kernel/mm/ksm/run", run, sizeof run) > 0 && run[0] == '1';
 }
 
-enum share_backend share_backend(void) {
+static enum share_backend share_backend(void) {
     uint64_t by = option_number(share_backend);
     return by != SHARE_BY_KERNEL && reach_possible() ? SHARE_REACH : by != SHARE_BY_OWN && kernel_merges() ? SHARE_KSM : SHARE_NOTHING;
 }
@@ -231,15 +232,15 @@ static void advise(uint32_t segment, uint32_t first, struct chunk *c) {
     if (c->advised) counter_add(&counters->intern.pages_merged_by_kernel, c->equal);
 }
 
-static void visit(uint32_t segment, uint32_t first, bool force) {
+static void visit(uint32_t segment, uint32_t first) {
     struct chunk *c = &segments[segment].chunk[first / REACH_PAGES];
     uint32_t now = now_ms();
-    if (!force && (int32_t)(now - c->due_ms) < 0) {
+    if ((int32_t)(now - c->due_ms) < 0) {
         if (offer_all) offer_steady(segment, first);
         return;
     }
     c->equal = 0;
-    unsigned changed = look_at(segment, first, force || c->interval_ms == REST_MS);
+    unsigned changed = look_at(segment, first, c->interval_ms == REST_MS);
     if (changed == 0) c->interval_ms = c->interval_ms < REST_MS / 2 ? c->interval_ms * 2 + FIRST_MS : REST_MS;
     else if (c->interval_ms == 0 || c->rests) c->interval_ms = FIRST_MS; /* new, or at rest until now */
     else c->interval_ms = c->interval_ms < HOT_MS / 2 ? c->interval_ms * 2 : HOT_MS;
@@ -308,7 +309,8 @@ static void ask_for_news(void) {
     known = published;
 }
 
-void share_round(bool force) {
+/* Over all chunks that are due. */
+static void round_over_all(void) {
     struct timespec t;
     if (prepare() && client_ready()) {
         ask_for_news();
@@ -318,7 +320,7 @@ void share_round(bool force) {
             uintptr_t from = base & -(uintptr_t)REACH_CHUNK; /* windows as huge pages lie */
             if (!segment_ready(n, from, (top - from) / PAGE + REACH_PAGES)) continue;
             for (uintptr_t at = from < base ? from + REACH_CHUNK : from; at + REACH_CHUNK <= top; at += REACH_CHUNK)
-                visit(n, (uint32_t)((at - from) / PAGE), force);
+                visit(n, (uint32_t)((at - from) / PAGE));
         }
         flush_offers();
         publish();
@@ -331,7 +333,7 @@ void share_round(bool force) {
 
 static void *work(void *unused) {
     for (;;) {
-        share_round(false);
+        round_over_all();
         nanosleep(&(struct timespec){ .tv_nsec = ROUND_MS * 1000000 }, NULL);
     }
     return NULL;

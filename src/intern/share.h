@@ -8,15 +8,8 @@
  * Where there is neither, one line says so and nothing is done. */
 #ifndef COPPICE_INTERN_SHARE_H
 #define COPPICE_INTERN_SHARE_H
-#include <stdbool.h>
-#include <stdint.h>
 
-/* How equal pages can be held once here. */
-enum share_backend { SHARE_NOTHING, SHARE_REACH, SHARE_KSM };
-enum share_backend share_backend(void);
 /* Starts the thread if there is none. For a process whose heap has become large. */
 void share_start(void);
 void share_fork_child(void);
-/* One round over all chunks that are due, for tests; `force`: all chunks are. */
-void share_round(bool force);
 #endif

@@ -30,7 +30,6 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/options.h"
-#include "base/sys.h"
 #include "heap/thread.h"
 #include "coppice/coppice.h"
 #include "intern/entry.h"
@@ -39,7 +38,6 @@
 #include "stats/counters.h"
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

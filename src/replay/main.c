@@ -1,5 +1,4 @@
 /* main.c: coppice-replay's arguments and what it prints; see replay.h. */
-#include "base/log.h"
 #include "base/options.h"
 #include "base/version.h"
 #include "replay/replay.h"

@@ -70,11 +70,10 @@ bool direct(void);                       /* no layer above the driver that keeps
 void only_direct(void);                  /* skips under a layer that keeps freed memory */
 
 /* A stream that does nothing further until the gate is opened. */
-struct gate_state { _Atomic int open, reached; };
+struct gate_state { _Atomic int open; };
 struct gate { struct gate_state *state; };            /* the state is never freed: the stream may get there late */
 void gate_close(struct gate *gate, CUstream stream);
 void gate_open(struct gate *gate);
-void gate_wait_reached(struct gate *gate);
 
 /* Kernels: fill(u32 *p, u32 value, u32 n), spin(u64 ns), add(u32 *p, u32 n): p[i] += 1 */
 CUfunction kernel(const char *name);

@@ -145,12 +145,10 @@ CUcontext context_make(struct device *device, unsigned flags, bool primary);
 void context_fault(CUcontext context, CUresult error);
 void context_synchronize(CUcontext context);
 void device_synchronize(struct device *device);      /* all contexts of that device */
-bool device_idle(struct device *device);
 void contexts_for_device(struct device *device, void (*visit)(CUcontext, void *), void *arg);
 
 /* ---- devices of the set: accounting */
 #include "set.h"
 
 extern _Atomic bool sim_initialised;
-CUresult sim_init(unsigned flags);
 #endif

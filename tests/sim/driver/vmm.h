@@ -15,5 +15,4 @@ bool alias_map(CUdeviceptr at, size_t size, int fd, u64 offset);             /* 
 void alias_unmap(CUdeviceptr at, size_t size);
 int arena_reopen(int fd, u64 offset, bool locked);                           /* a descriptor of its own, positioned, -1 on failure */
 bool export_open_somewhere(int fd, u64 offset);                              /* is an exported descriptor for that offset alive? */
-u64 mapping_id(CUdeviceptr pointer);
 #endif

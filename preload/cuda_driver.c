@@ -247,10 +247,31 @@ EXPORT CUresult cuMemHostUnregister(void *p) {
 
 /* --- identity: once shown, a block is never reused */
 EXPORT CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address) {
-    if (IN_FORCE() && device_is_of_pages(address)) return device_not_exported(address);
+    if (IN_FORCE() && device_is_of_pages(address)) return device_show(handle, address);
     CUresult answer = REAL(cuIpcGetMemHandle)(handle, address);
     if (IN_FORCE() && answer == CUDA_SUCCESS) device_exported(address);
     return answer;
+}
+
+#define OPEN_HOOK(name) \
+    EXPORT CUresult name(CUdeviceptr *address, CUipcMemHandle handle, unsigned flags) { \
+        __typeof__(&name) real = REAL(name); \
+        struct room room = { 0 }; \
+        CUresult answer; \
+        if (!IN_FORCE()) return real(address, handle, flags); \
+        counter_add(counters_call(#name), 1); \
+        do answer = import_is_ours(&handle) ? import_open(address, &handle, flags) : real(address, handle, flags); \
+        while (room_made(&room, answer)); \
+        if (unlikely(room.links > 0)) room_settled(&room, answer); \
+        context_faulted(answer); \
+        return answer; \
+    }
+OPEN_HOOK(cuIpcOpenMemHandle)
+OPEN_HOOK(cuIpcOpenMemHandle_v2)
+
+EXPORT CUresult cuIpcCloseMemHandle(CUdeviceptr address) {
+    CUresult answer;
+    return IN_FORCE() && import_close(address, &answer) ? answer : REAL(cuIpcCloseMemHandle)(address);
 }
 
 EXPORT CUresult cuMemGetHandleForAddressRange(void *handle, CUdeviceptr address, size_t size, CUmemRangeHandleType type, unsigned long long flags) {

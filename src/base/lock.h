@@ -12,11 +12,13 @@
 
 enum lock_rank {
     RANK_START,     /* one-time initialisation */
+    RANK_IMPORT,    /* device: who maps another process's memory, or unmaps it */
     RANK_SETTLE,    /* device: who asks who else has the same weights */
     RANK_HOLD,      /* device: submissions are held */
     RANK_WEIGHTS,   /* device: states of weights */
     RANK_CAPTURE,   /* device: captures against event recording */
     RANK_DRIVER,    /* device: resolving the real functions, context list */
+    RANK_EXPORTS,   /* device: the tables of blocks that were shown to others, and of those of others */
     RANK_CONTEXT,   /* device: one context's slow paths */
     RANK_FENCE,     /* device: one context's epochs */
     RANK_STREAMS,   /* device: the table of known streams */

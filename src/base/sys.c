@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -92,6 +93,11 @@ int sys_allocate(int fd, off_t offset, off_t length) {
     int error;
     while ((error = KEEPING_ERRNO(fallocate(fd, 0, offset, length))) == -EINTR) {}
     return error == -EOPNOTSUPP || error == -ENOSYS ? KEEPING_ERRNO(ftruncate(fd, offset + length)) : error;
+}
+
+int sys_random(void *buffer, size_t length) {
+    ssize_t got = KEEPING_ERRNO(getrandom(buffer, length, GRND_NONBLOCK)); /* up to 256 bytes come whole */
+    return got < 0 ? (int)got : (size_t)got == length ? 0 : -EIO;
 }
 
 uint64_t sys_start_ticks(pid_t pid) {

@@ -37,6 +37,8 @@ int sys_may_grow(uint64_t length);
 int sys_allocate(int fd, off_t offset, off_t length);
 /* When the process began, in clock ticks since boot (field 22 of /proc/PID/stat; pid 0: this one); 0: there is none. */
 uint64_t sys_start_ticks(pid_t pid);
+/* Fills the buffer with bytes that nobody can guess: 0, or a negative errno. */
+int sys_random(void *buffer, size_t length);
 /* Reads up to `capacity - 1` bytes of a small file and ends them with a NUL; returns the length or a negative errno. */
 ssize_t sys_read_file(const char *path, char *buffer, size_t capacity);
 #endif

@@ -160,6 +160,12 @@ CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr addre
     weights_asked_about(address);
     CUresult answer = driver.cuMemGetAddressRange_v2(&start, &length, address);
     if (answer != CUDA_SUCCESS) return answer;
+    struct imported other;
+    if (import_find(address, &other)) {
+        if (base) *base = other.address;
+        if (size) *size = other.size;
+        return CUDA_SUCCESS;
+    }
     uint64_t paged = source_base(address);
     if (paged) start = paged;
     struct block *b = block_find(start);
@@ -187,23 +193,39 @@ static void correct_range(size_t *size, CUdeviceptr address) {
     if (asked) *size = asked;
 }
 
+/* Another process's block is what its owner asked for, in the context that opened it. */
+static bool correct_imported(CUpointer_attribute attribute, void *value, CUdeviceptr address) {
+    struct imported other;
+    if (!import_find(address, &other)) return false;
+    if (attribute == CU_POINTER_ATTRIBUTE_RANGE_START_ADDR) *(CUdeviceptr *)value = other.address;
+    if (attribute == CU_POINTER_ATTRIBUTE_RANGE_SIZE) *(size_t *)value = other.size;
+    if (attribute == CU_POINTER_ATTRIBUTE_CONTEXT) *(CUcontext *)value = other.context->handle;
+    return true;
+}
+
 void device_correct_attribute(CUpointer_attribute attribute, void *value, CUdeviceptr address) {
+    if (correct_imported(attribute, value, address)) return;
     if (attribute == CU_POINTER_ATTRIBUTE_RANGE_SIZE) correct_range(value, address);
-    uint64_t base = attribute == CU_POINTER_ATTRIBUTE_RANGE_START_ADDR || attribute == CU_POINTER_ATTRIBUTE_CONTEXT ? source_base(address) : 0;
+    bool ours = attribute == CU_POINTER_ATTRIBUTE_RANGE_START_ADDR || attribute == CU_POINTER_ATTRIBUTE_CONTEXT ||
+                attribute == CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE;
+    uint64_t base = ours ? source_base(address) : 0;
     struct block *b = base ? block_find(base) : NULL;
     if (!b) return;
     if (attribute == CU_POINTER_ATTRIBUTE_RANGE_START_ADDR) *(CUdeviceptr *)value = base;
-    else *(CUcontext *)value = b->context->handle;
+    else if (attribute == CU_POINTER_ATTRIBUTE_CONTEXT) *(CUcontext *)value = b->context->handle;
+    else if (exports_possible(b->context)) *(unsigned char *)value = 1; /* a boolean, of a width that nobody says */
 }
 
 bool device_is_of_pages(CUdeviceptr address) { return source_owns(address); }
 
-CUresult device_not_exported(CUdeviceptr address) {
-    uint64_t asked = pool_asked(source_base(address));
-    if (!asked) return CUDA_ERROR_INVALID_VALUE;
-    source_make_whole(asked);
+CUresult device_show(CUipcMemHandle *handle, CUdeviceptr address) {
     struct context *c = context_current();
-    if (c) counter_add(&c->counters->exports_refused, 1);
+    uint64_t base = source_base(address), asked = pool_asked(base);
+    if (!handle || !asked) return CUDA_ERROR_INVALID_VALUE;
+    if (!c) return CUDA_ERROR_INVALID_CONTEXT;
+    if (export_show(block_find(base), handle)) return CUDA_SUCCESS;
+    source_make_whole(asked);
+    counter_add(&c->counters->exports_refused, 1);
     return CUDA_ERROR_NOT_SUPPORTED;
 }
 
@@ -224,7 +246,7 @@ void device_exported(CUdeviceptr address) {
 
 void device_context_ended(struct context *c, bool ended) {
     if (!c) return;
-    if (ended) pinned_context_ended(c), weights_context_ended(c), pool_drop_context(c), context_ended(c);
+    if (ended) imports_context_ended(c), exports_context_ended(c), pinned_context_ended(c), weights_context_ended(c), pool_drop_context(c), context_ended(c);
     else context_reopen(c);
 }
 
@@ -253,7 +275,7 @@ void device_note_synchronize(CUresult answer) {
 
 void device_peer_enabled(struct context *peer) {
     struct context *c = context_current();
-    if (c && peer) source_admit(peer, c->ordinal);
+    if (c && peer) source_admit(peer, c->ordinal), imports_admit(peer, c->ordinal);
 }
 
 void device_note_other(enum trace_other kind, uint64_t address, uint64_t size, uint64_t extra) {
@@ -261,4 +283,4 @@ void device_note_other(enum trace_other kind, uint64_t address, uint64_t size, u
     if (trace_wanted()) trace_event(TRACE_OTHER, kind, c ? c->index : UINT32_MAX, .address = address, .size = size, .extra = extra);
 }
 
-void device_fork_child(void) { weights_fork_child(), pool_fork_child(), pinned_fork_child(), room_fork_child(); }
+void device_fork_child(void) { imports_fork_child(), exports_fork_child(), weights_fork_child(), pool_fork_child(), pinned_fork_child(), room_fork_child(); }

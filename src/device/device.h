@@ -3,6 +3,7 @@
 #ifndef COPPICE_DEVICE_DEVICE_H
 #define COPPICE_DEVICE_DEVICE_H
 #include "device/context.h"
+#include "device/import.h"
 #include "device/pinned.h"
 #include "device/pool.h"
 #include "device/trace_format.h"
@@ -34,10 +35,10 @@ CUresult device_address_range(CUdeviceptr *base, size_t *size, CUdeviceptr addre
 /* What the driver said of an allocation, corrected to what the program has: the size that it asked for, and for memory made
  * of pages the block's own beginning and context. */
 void device_correct_attribute(CUpointer_attribute attribute, void *value, CUdeviceptr address);
-/* Legacy IPC cannot export memory that is made of pages: the answer is the documented one, and from then on blocks of its
- * size are whole driver allocations. */
+/* As cuIpcGetMemHandle, for memory made of pages (export.h). Where it cannot be shown the answer is the documented one, and from then on
+ * blocks of its size are whole driver allocations. */
 bool device_is_of_pages(CUdeviceptr address);
-CUresult device_not_exported(CUdeviceptr address);
+CUresult device_show(CUipcMemHandle *handle, CUdeviceptr address);
 /* The identity of the allocation around `address` was shown to someone: it is never reused. */
 void device_exported(CUdeviceptr address);
 /* A context is about to end; afterwards: did it? Then its blocks leave the books, else it goes on. NULL is nobody's. */

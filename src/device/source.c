@@ -2,6 +2,7 @@
 #include "device/source.h"
 #include "base/clock.h"
 #include "base/options.h"
+#include "device/export.h"
 #include "device/fence.h"
 #include "device/fill.h"
 #include "device/room.h"
@@ -16,7 +17,7 @@ enum { EXPORTS = 64 };
 static _Atomic uint64_t exports[EXPORTS];
 static _Atomic uint32_t export_count;
 
-static bool was_exported(uint64_t asked) {
+bool source_comes_whole(uint64_t asked) {
     uint32_t count = atomic_load_explicit(&export_count, memory_order_relaxed);
     for (uint32_t i = 0; i < count && i < EXPORTS; i++)
         if (atomic_load_explicit(&exports[i], memory_order_relaxed) == asked) return true;
@@ -24,11 +25,11 @@ static bool was_exported(uint64_t asked) {
 }
 
 void source_make_whole(uint64_t asked) {
-    if (!was_exported(asked)) atomic_store(&exports[atomic_fetch_add(&export_count, 1) % EXPORTS], asked);
+    if (!source_comes_whole(asked)) atomic_store(&exports[atomic_fetch_add(&export_count, 1) % EXPORTS], asked);
 }
 
 static bool is_whole(const struct context *c, uint64_t asked) {
-    return (asked > WHOLE_LEAST && asked > c->capacity / 8) || was_exported(asked);
+    return (asked > WHOLE_LEAST && asked > c->capacity / 8) || source_comes_whole(asked);
 }
 
 /* A request that found no room. */
@@ -100,17 +101,24 @@ static bool driver_objects(const struct block *b, CUresult *answer) {
     return *answer != CUDA_ERROR_INVALID_VALUE && *answer != CUDA_SUCCESS;
 }
 
+/* It is nobody's block any more; what was shown of it is not to be had from now on. */
+static bool disown(struct block *b) {
+    if (!pool_disown(b->address)) return false;
+    if (unlikely(atomic_load(&b->tainted))) export_ended(b->address);
+    return true;
+}
+
 /* Nobody can wait for the work that may use it: it waits in the cache, or, where it was shown, until the context ends. */
 static CUresult free_during_capture(struct block *b) {
     if (!atomic_load(&b->tainted) && !b->weights) return pool_keep(b) == POOL_KEPT ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-    if (!pool_disown(b->address)) return CUDA_ERROR_INVALID_VALUE;
+    if (!disown(b)) return CUDA_ERROR_INVALID_VALUE;
     pool_disown_done(b);
     return CUDA_SUCCESS;
 }
 
 static CUresult free_pages(struct block *b) {
     struct context *c = b->context;
-    if (!pool_disown(b->address)) return CUDA_ERROR_INVALID_VALUE;
+    if (!disown(b)) return CUDA_ERROR_INVALID_VALUE;
     fence_drain(c);
     if (b->weights && !weights_give(b)) {
         pool_disown_failed(b);

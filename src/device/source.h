@@ -11,8 +11,9 @@
  * program's own: free memory; cached blocks that are ready; those that become ready in a short while; free pages elsewhere and
  * new pages; when the device is full, of all that is behind a fence and of other contexts. */
 uint64_t source_take(struct context *c, uint64_t asked);
-/* Blocks for `asked` bytes come whole from the driver from now on: the program wants to export them. */
+/* Blocks for `asked` bytes come whole from the driver from now on: the program wants to show them to others, and could not. */
 void source_make_whole(uint64_t asked);
+bool source_comes_whole(uint64_t asked);
 /* Is freeing this block ours to do, and not the driver's? */
 bool source_frees(const struct block *b);
 /* Frees one that may not be cached: waits for the work that may use it, as the driver's free would; during a capture the

@@ -6,6 +6,7 @@
 #include "device/capture.h"
 #include "device/pool.h"
 #include "device/room.h"
+#include "device/source.h"
 #include "device/submit.h"
 
 #define OWN_WAIT_NS 10000000000u  /* how long a write waits for work that may read what it needs a copy of */
@@ -108,7 +109,7 @@ static void unmake(struct weights_block *b) {
 
 uint64_t weights_take(struct context *c, uint64_t asked) {
     struct pages *p = pages_of(c);
-    if (!p || asked > c->capacity || !weights_open(p) || !has_room(c, asked)) return 0;
+    if (!p || asked > c->capacity || source_comes_whole(asked) || !weights_open(p) || !has_room(c, asked)) return 0;
     lock_take(&weights_lock);
     struct weights_block *b = make(p, asked);
     uint64_t address = b ? b->address : 0, size = b ? b->count * PAGE_BYTES : 0;
@@ -390,6 +391,19 @@ void weights_exclude(uint64_t address) {
     capture_unrelax(relaxed);
     if (capture_active()) leave_later(p, b->first, b->first + b->count - 1);
     else if (any_read_only(p, b->first, b->first + b->count - 1)) own_slots(p, b->first, b->first + b->count - 1);
+}
+
+bool weights_are_own(uint64_t address) {
+    struct pages *p;
+    uint32_t slot;
+    struct weight *w = weight_at(address, &p, &slot);
+    if (!w) return true;
+    lock_take(&weights_lock);
+    const struct weights_block *b = &weights_block[w->block];
+    bool own = b->excluded;
+    for (slot = b->first; slot < b->first + b->count; slot++) own &= atomic_load(&p->weights->slot[slot].state) == WEIGHT_OWN;
+    lock_release(&weights_lock);
+    return own;
 }
 
 void weights_fork_child(void) {

@@ -87,5 +87,7 @@ void weights_upload_ends(const struct weights_upload *u, CUresult answer);
 void weights_asked_about(uint64_t address);
 /* The identity of what lies there is shown, or will be written by ways that we do not see: it is nobody else's from now on. */
 void weights_exclude(uint64_t address);
+/* Has the block there, if it is one of weights, pages that are nobody else's, all of them? */
+bool weights_are_own(uint64_t address);
 void weights_fork_child(void);
 #endif

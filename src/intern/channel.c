@@ -17,6 +17,7 @@ size_t channel_length(const struct channel_head *head) {
     switch (head->kind) {
     case CHANNEL_OFFER: return count > 0 && count <= most ? sizeof *head + count * sizeof(uint64_t) : 0;
     case CHANNEL_ANSWER: return count <= most ? sizeof *head + count * sizeof(uint32_t) : 0;
+    case CHANNEL_PAGE: return count == 2 ? sizeof *head + 2 * sizeof(uint64_t) : 0;
     case CHANNEL_PUBLISH:
     case CHANNEL_FETCH: return sizeof *head;
     default: return 0;

@@ -1,4 +1,4 @@
-/* channel.h: what processes of one user say to each other about equal pages.
+/* channel.h: what processes of one user say to each other about equal pages, and about pages of device memory (peers.h).
  *
  * A *broker* is a thread in one of the processes: whoever first binds the socket `share` in the folder of the counters files. Every process, the
  * broker's own too, is a *client*. A client asks, the broker answers, one *frame* each, one at a time:
@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define CHANNEL_MAGIC 0x31535043u /* "CPS1" */
-enum channel_kind { CHANNEL_OFFER = 1, CHANNEL_PUBLISH, CHANNEL_FETCH, CHANNEL_ANSWER };
+enum channel_kind { CHANNEL_OFFER = 1, CHANNEL_PUBLISH, CHANNEL_FETCH, CHANNEL_ANSWER, CHANNEL_PAGE /* peers.h */ };
 enum { CHANNEL_NONE = 0, CHANNEL_WANTED = 1, CHANNEL_COUNT_MOST = 4096, CHANNEL_PATIENCE_MS = 2000 };
 /* flags of an OFFER */
 enum { CHANNEL_ONLY_COUNT = 1 /* no WANTED is to be answered: this client cannot publish */ };
@@ -29,7 +29,7 @@ static inline uint32_t channel_page(uint32_t place) { return place & 0xFFFF; }
 
 struct channel_head {
     uint32_t magic, kind, count, flags; /* count: of hashes or answers; in FETCH the file. flags of an ANSWER: files
-                                            * published so far */
+                                            * published so far; of PAGE: which one */
 };
 struct channel_frame {
     struct channel_head head;

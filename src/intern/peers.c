@@ -1,34 +1,34 @@
-/* peers.c: see peers.h. Asking belongs to the thread that settles, one at a time (weights_settling); answering to the thread here. */
+/* peers.c: the socket, and the thread that answers there; see peers.h. */
 #include "intern/peers.h"
-#include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "device/export.h"
 #include "device/pool.h"
 #include "device/weights.h"
 #include "intern/channel.h"
+#include "stats/alive.h"
 #include "stats/counters.h"
 #include "stats/service.h"
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PEERS = 16, PATH = 108, HASHES_MOST = 64, COMPLAINTS = 16, PATIENCE_MS = 1000, SILENT = 32 };
-#define SILENT_NS 30000000000u
-static const char prefix[] = "weights-";
+enum { PEERS = 64, HASHES_MOST = 64, COMPLAINTS = 16, SWEEP_PATIENCE_MS = 100 };
 
-static char name[64]; /* of our socket */
+char peers_name[PEERS_NAME];
 static int listener = -1;
 static uint64_t cookie;
-static _Atomic bool started;
-static _Atomic unsigned complaints;
-static struct { char name[64]; uint64_t until; } silent[SILENT]; /* whom not to ask */
-static unsigned next_silent;
+static struct lock starting = LOCK_INIT(RANK_START);
+static bool started;
 
-static void complain(const char *what) {
-    if (complaints++ < COMPLAINTS) log_line("sharing weights: a peer ", what, "; it is cut off", NULL);
+void peers_complain(const char *what, const char *and_then) {
+    static _Atomic unsigned complaints;
+    if (complaints++ < COMPLAINTS) log_line("sharing device memory: a peer ", what, and_then, NULL);
 }
 
 /* --- answering */
@@ -42,6 +42,7 @@ static bool peer_is_older(int fd) {
 
 /* NULL: answered, or what is wrong with the question. */
 static const char *answer_to(int fd) {
+    static bool refused; /* once: whoever keeps a handle for too long means no harm */
     answer.head = (struct channel_head){ .magic = CHANNEL_MAGIC, .kind = CHANNEL_ANSWER };
     answer.fd = -1;
     if (asked.head.kind == CHANNEL_OFFER) {
@@ -53,6 +54,14 @@ static const char *answer_to(int fd) {
             answer.fd = weights_lend(asked.head.count, peer_is_older(fd));
             pool_chore_ends();
         }
+    } else if (asked.head.kind == CHANNEL_PAGE) {
+        answer.head.count = 1, answer.answer[0] = 0;
+        if (pool_chore_begins()) {
+            answer.fd = export_page(asked.hash, asked.head.flags, &answer.answer[0]);
+            pool_chore_ends();
+        }
+        if (answer.fd < 0 && !refused) peers_complain("asked for memory that it was not shown, or that was freed", "; it was given none");
+        refused |= answer.fd < 0;
     } else {
         return "sent an answer to no question";
     }
@@ -69,7 +78,7 @@ static bool serve(int fd) {
     if (got == 1) why = answer_to(fd);
     else if (got != 0) why = "sent a frame of a wrong form";
     if (asked.fd >= 0) close(asked.fd);
-    if (why) complain(why);
+    if (why) peers_complain(why, "; it is cut off");
     return got == 1 && !why;
 }
 
@@ -97,90 +106,66 @@ static void *work(void *unused) {
     }
 }
 
-static void start(void) {
-    char path[PATH];
-    if (atomic_exchange(&started, true)) return;
-    int saved = errno;
-    struct text t = text_in(name, sizeof name);
-    text_add(&t, prefix), text_u64(&t, counter_get(&counters->pid)), text_char(&t, '-'), text_u64(&t, counter_get(&counters->start_ticks));
-    if (channel_path_of(name, path, sizeof path)) listener = channel_listen(path, PEERS);
-    cookie = listener < 0 ? 0 : channel_cookie(listener);
-    if (listener < 0 || !service_thread(work, "coppice-weights"))
-        log_line("sharing weights: no socket or no thread can be had; pages are shared within the process only, or with those who answer", NULL);
-    errno = saved;
+/* --- the socket */
+void peers_name_of(uint64_t pid, uint64_t start, char name[PEERS_NAME]) {
+    struct text t = text_in(name, PEERS_NAME);
+    text_add(&t, PEERS_PREFIX), text_u64(&t, pid), text_char(&t, '-'), text_u64(&t, start);
 }
 
-/* --- asking */
-static struct channel_frame question, reply;
-
-static bool is_silent(const char *peer) {
-    for (unsigned i = 0; i < SILENT; i++)
-        if (silent[i].until > clock_ns() && strcmp(silent[i].name, peer) == 0) return true;
-    return false;
+int peers_connect(const char *name, int patience_ms) {
+    char path[PEERS_PATH];
+    if (!channel_path_of(name, path, sizeof path)) return -1;
+    int peer = channel_connect(path, patience_ms);
+    if (peer < 0 && errno == ECONNREFUSED) unlink(path); /* of a process that has ended */
+    return peer;
 }
 
-static void ask_no_more(const char *peer) {
-    struct text t = text_in(silent[next_silent % SILENT].name, sizeof silent[0].name);
-    text_add(&t, peer);
-    silent[next_silent++ % SILENT].until = clock_ns() + SILENT_NS;
-}
-
-/* A question, and its answer in `reply`. */
-static bool ask(int fd, const char *peer, enum channel_kind kind, uint32_t count) {
-    question.head = (struct channel_head){ .magic = CHANNEL_MAGIC, .kind = kind, .count = count };
-    question.fd = -1;
-    int got = channel_send(fd, &question) == 0 ? channel_receive(fd, &reply) : 0;
-    if (got == 1 && reply.head.kind == CHANNEL_ANSWER) return true;
-    if (got == 1 && reply.fd >= 0) close(reply.fd);
-    if (got != 0) complain(got == -EAGAIN ? "is silent" : "sent a frame of a wrong form");
-    ask_no_more(peer);
-    return false;
-}
-
-/* Hashes that are 0, or have their descriptor, are not asked for. */
-static void ask_one(int peer, const char *peer_name, const uint64_t *hash, unsigned count, int *fd) {
-    uint32_t number[HASHES_MOST], wanted = 0, of[HASHES_MOST];
-    for (unsigned i = 0; i < count; i++)
-        if (hash[i] && fd[i] < 0) question.hash[wanted] = hash[i], of[wanted++] = i;
-    if (wanted == 0 || !ask(peer, peer_name, CHANNEL_OFFER, wanted)) return;
-    if (reply.fd >= 0) close(reply.fd);
-    if (reply.head.count != wanted) {
-        complain("answered other questions");
-        ask_no_more(peer_name);
-        return;
-    }
-    memcpy(number, reply.answer, wanted * sizeof number[0]);
-    for (uint32_t i = 0; i < wanted; i++)
-        if (number[i]) {
-            if (!ask(peer, peer_name, CHANNEL_FETCH, number[i])) return;
-            fd[of[i]] = reply.fd;
-        }
-}
-
-static void find(const uint64_t *hash, unsigned count, int *fd) {
-    char path[PATH + 64];
-    int saved = errno;
-    DIR *folder = count <= HASHES_MOST && channel_path_of("", path, sizeof path) ? opendir(path) : NULL;
+/* What processes that were killed have left goes. */
+static void sweep(void) {
+    char path[PEERS_PATH], *rest;
+    DIR *folder = channel_path_of("", path, sizeof path) ? opendir(path) : NULL;
     for (struct dirent *e; folder && (e = readdir(folder));) {
-        if (strncmp(e->d_name, prefix, sizeof prefix - 1) != 0 || strlen(e->d_name) >= sizeof name || strcmp(e->d_name, name) == 0 || is_silent(e->d_name)) continue;
-        if (!channel_path_of(e->d_name, path, sizeof path)) continue;
-        int peer = channel_connect(path, PATIENCE_MS);
-        if (peer < 0 && errno == ECONNREFUSED) unlink(path); /* of a process that has ended */
-        if (peer < 0) continue;
-        ask_one(peer, e->d_name, hash, count, fd);
-        close(peer);
+        if (strncmp(e->d_name, PEERS_PREFIX, sizeof PEERS_PREFIX - 1) != 0 || strlen(e->d_name) >= PEERS_NAME) continue;
+        uint64_t pid = strtoull(e->d_name + sizeof PEERS_PREFIX - 1, &rest, 10);
+        if (*rest != '-' || process_is_alive(pid, strtoull(rest + 1, NULL, 10))) continue;
+        int peer = peers_connect(e->d_name, SWEEP_PATIENCE_MS); /* it may live in another pid namespace */
+        if (peer >= 0) close(peer);
     }
     if (folder) closedir(folder);
-    errno = saved;
 }
 
-void peers_install(void) {
-    static const struct weights_peers peers = { start, find };
-    weights_peers = &peers;
+static void remove_socket(void) {
+    char path[PEERS_PATH];
+    if (peers_name[0] && channel_path_of(peers_name, path, sizeof path)) unlink(path);
 }
+
+static bool open_socket(void) {
+    char path[PEERS_PATH];
+    sweep();
+    peers_name_of(counter_get(&counters->pid), counter_get(&counters->start_ticks), peers_name);
+    if (channel_path_of(peers_name, path, sizeof path)) listener = channel_listen(path, PEERS);
+    cookie = listener < 0 ? 0 : channel_cookie(listener);
+    if (listener < 0 || !service_thread(work, "coppice-peers")) return false;
+    atexit(remove_socket);
+    return true;
+}
+
+bool peers_listen(void) {
+    int saved = errno;
+    lock_take(&starting);
+    if (!started && !open_socket()) log_line("sharing device memory: no socket or no thread can be had; nobody can ask this process for pages", NULL);
+    started = true;
+    bool listens = listener >= 0 && cookie != 0 && channel_cookie(listener) == cookie;
+    lock_release(&starting);
+    errno = saved;
+    return listens;
+}
+
+void peers_install(void) { weights_peers = &peers_weights, export_peers = &peers_pages; }
 
 void peers_fork_child(void) {
     if (listener >= 0 && channel_cookie(listener) == cookie) close(listener);
-    listener = -1, name[0] = 0;
-    atomic_store(&started, false);
+    listener = -1, peers_name[0] = 0;
+    lock_reset(&starting);
+    started = false;
 }

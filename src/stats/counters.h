@@ -76,6 +76,9 @@ struct thread_counters {
     X(foreign_frees, "calls", "frees of pointers that the pool does not own, passed on") \
     X(tainted_blocks, "blocks", "blocks whose identity was exported; never reused") \
     X(exports_refused, "calls", "page backend: legacy IPC exports answered with not supported; blocks of their sizes come whole since") \
+    X(exports_served, "blocks", "page backend: shown by a legacy IPC handle of ours, for processes that run Coppice") \
+    X(imports_opened, "calls", "handles of such blocks of other processes that were opened") \
+    X(imports_refused, "calls", "of them answered with an error") \
     X(asked_bytes, "bytes", "cached blocks given back because another process asked") \
     X(tenant_requests, "calls", "requests to other processes for what they had cached, when the device was full") \
     X(tenant_bytes, "bytes", "what they gave back") \

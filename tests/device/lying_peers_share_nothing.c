@@ -74,7 +74,7 @@ static void answer(int fd, enum lie lie, int descriptor) {
 }
 static int be_a_liar(enum lie lie) {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    snprintf(address.sun_path, sizeof address.sun_path, "%.80s/weights-1-1", folder());
+    snprintf(address.sun_path, sizeof address.sun_path, "%.80s/peer-1-1", folder());
     int descriptor = lie >= A_FILE ? what_it_sends(lie) : -1, listener = socket(AF_UNIX, SOCK_SEQPACKET, 0);
     unlink(address.sun_path);
     CHECK(bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 8) == 0);
@@ -108,7 +108,7 @@ static int connect_to(const char *name) {
 }
 static void be_a_nuisance(void) {
     char command[300], name[64] = "";
-    snprintf(command, sizeof command, "ls %s | grep weights-%d-", folder(), (int)getpid());
+    snprintf(command, sizeof command, "ls %s | grep peer-%d-", folder(), (int)getpid());
     FILE *f = popen(command, "r");
     CHECK(f && fgets(name, sizeof name, f), "no socket of our own");
     pclose(f);
@@ -136,7 +136,7 @@ static void be_a_nuisance(void) {
         send_bytes(fd, &fetch, sizeof fetch, -1);
         CHECK(recv(fd, &got, sizeof got, 0) == sizeof got && got.kind == CHANNEL_ANSWER, "no answer to number %u", i);
     }
-    for (unsigned i = 0; i < 40; i++) CHECK(connect_to(name) >= 0); /* who says nothing, and stays */
+    for (unsigned i = 0; i < 80; i++) CHECK(connect_to(name) >= 0); /* who says nothing, and stays */
 }
 
 static double now(void) {
@@ -149,7 +149,7 @@ int main(int argc, char **argv) {
     if (argc > 2) return be_a_liar((enum lie)atoi(argv[2]));
     if (argc > 1) return be_another();
     if (!getenv("LISTENED_TO")) {
-        struct said said = run_listening(argv[0], "sharing weights: a peer");
+        struct said said = run_listening(argv[0], ": a peer ");
         CHECK(said.ours == 3 + 1 + 3 && said.others == 0, "%u lines, and %u others", said.ours, said.others);
         return 0;
     }

@@ -31,10 +31,10 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "heap/thread.h"
-#include "coppice/coppice.h"
 #include "intern/entry.h"
 #include "intern/index.h"
 #include "intern/slab.h"
+#include "intern/tags.h"
 #include "stats/counters.h"
 #include <pthread.h>
 #include <string.h>
@@ -48,9 +48,7 @@ enum { CLOCK_EVERY = 16 };              /* hits of a thread between two looks at
 static struct {
     uint64_t most;
     uint64_t time_unit;
-    _Atomic uint32_t tag[ENTRY_TAGS]; /* by their numbers; those not yet given are 0, which has number 0 */
     /* the lock's */
-    unsigned tags;
     uint32_t hand;               /* an id */
     uint64_t entries, bytes;
     bool all_referenced;         /* the last round of the hand found nothing, and ... */
@@ -98,8 +96,6 @@ static void make_table(void) {
     }
     table.most = most;
     table.time_unit = unit < (uint64_t)1 << TIME_SHIFT ? (uint64_t)1 << TIME_SHIFT : unit;
-    atomic_store_explicit(&table.tag[1], COPPICE_PARAMS_TAG, memory_order_relaxed);
-    table.tags = 2;
     table.hand = SLAB_SLOTS;
     /* last of all handlers registered so far: its lock comes before the heap's */
     if (pthread_atfork(before_fork, after_fork, after_fork) != 0) return;
@@ -155,13 +151,6 @@ static inline void count(bool hit, size_t length) {
 
 static inline uint64_t hash_of(const void *bytes, size_t length, uint32_t tag) {
     return (XXH3_64bits(bytes, length) ^ tag * 0x9E3779B97F4A7C15ull) & intern_hash_bits;
-}
-
-/* The number of a tag; ENTRY_TAGS when it has none. */
-static inline unsigned tag_number(uint32_t tag) {
-    unsigned i = 0;
-    while (i < ENTRY_TAGS && atomic_load_explicit(&table.tag[i], memory_order_relaxed) != tag) i++;
-    return i;
 }
 
 /* What is looked for. */
@@ -223,9 +212,7 @@ static inline const char *find(const struct wanted *x, uint32_t lines) {
 
 /* --- removing; under the lock */
 
-static uint32_t tag_of(const char *at, uint64_t w) {
-    return entry_tag(w) == ENTRY_TAGS ? slab_tag(at, w) : atomic_load_explicit(&table.tag[entry_tag(w)], memory_order_relaxed);
-}
+static uint32_t tag_of(const char *at, uint64_t w) { return entry_tag(w) == ENTRY_TAGS ? slab_tag(at, w) : tag_of_number(entry_tag(w)); }
 
 /* Removes an entry that nobody refers to; false: somebody does. */
 static bool retire(uint32_t id) {
@@ -303,17 +290,9 @@ void intern_expire(uint64_t now) { cleanup_if_due(now); }
 
 /* --- adding; under the lock */
 
-/* The first few tags that come get a number, which no two tags share. */
-static unsigned number_for(uint32_t tag) {
-    unsigned number = tag_number(tag);
-    if (number < ENTRY_TAGS || table.tags == ENTRY_TAGS) return number;
-    atomic_store_explicit(&table.tag[table.tags], tag, memory_order_relaxed);
-    return table.tags++;
-}
-
 static uint32_t take_block(const struct intern_content *c, uint64_t *fields) {
     for (int attempt = 0;; attempt++) {
-        uint32_t id = slab_put(c->bytes, c->length, c->tag, number_for(c->tag), fields);
+        uint32_t id = slab_put(c->bytes, c->length, c->tag, tag_number_given(c->tag), fields);
         if (id == SLAB_REFUSED) return SLAB_NO_ROOM;
         if (id != SLAB_NO_ROOM || attempt == ROOM_ATTEMPTS || !evict_one()) return id;
     }

@@ -66,7 +66,8 @@ static void *real_of(enum runtime_id id, void *caller) {
     if (unlikely(last[id].caller != caller)) last[id].real = find_real(id, caller), last[id].caller = caller;
     return last[id].real;
 }
-#define REAL(name) ((__typeof__(&name))real_of(RUNTIME_##name, __builtin_return_address(0)))
+#define REAL_FOR(name, caller) ((__typeof__(&name))real_of(RUNTIME_##name, caller))
+#define REAL(name) REAL_FOR(name, __builtin_return_address(0))
 
 void *cuda_runtime_route(void *real, const char *name) {
     for (unsigned i = 0; i < RUNTIME_COUNT; i++)
@@ -80,6 +81,13 @@ bool cuda_runtime_has_hook(const char *name) {
     return false;
 }
 
+static COLD int malloc_below(void **address, size_t size, void *caller) {
+    thread_device.asked = true;
+    int answer = REAL_FOR(cudaMalloc, caller)(address, size);
+    thread_device.tried = thread_device.asked = false;
+    return answer;
+}
+
 /* A hit: no CUDA call, no lock that another thread uses. */
 EXPORT int cudaMalloc(void **address, size_t size) {
     device_asked(size, __builtin_return_address(0), API_CUDA_MALLOC);
@@ -88,10 +96,7 @@ EXPORT int cudaMalloc(void **address, size_t size) {
         *address = (void *)hit;
         return CUDA_RUNTIME_SUCCESS;
     }
-    thread_device.asked = true;
-    int answer = REAL(cudaMalloc)(address, size);
-    thread_device.tried = thread_device.asked = false;
-    return answer;
+    return malloc_below(address, size, __builtin_return_address(0));
 }
 
 EXPORT int cudaFree(void *address) {

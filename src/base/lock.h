@@ -64,9 +64,13 @@ static inline void lock_take(struct lock *l) {
         lock_wait(l);
     lock_rank_enter(l);
 }
-static inline void lock_release(struct lock *l) {
+/* True: others wait, and the caller must wake one (lock_wake). */
+static inline bool lock_let_go(struct lock *l) {
     lock_rank_leave(l);
-    if (unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)) lock_wake(l);
+    return unlikely(atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2);
+}
+static inline void lock_release(struct lock *l) {
+    if (lock_let_go(l)) lock_wake(l);
 }
 /* In a fork's child: whoever held it is gone. */
 static inline void lock_reset(struct lock *l) { atomic_store(&l->word, 0); }

@@ -5,6 +5,7 @@
 #include "device/block.h"
 #include "base/lock.h"
 #include "base/sys.h"
+#include "device/shard.h"
 #include <sys/mman.h>
 
 enum { SLAB_BYTES = 64 << 10, FIRST_SLOTS = 1 << 12 };
@@ -18,7 +19,7 @@ static struct lock table_lock = LOCK_INIT(RANK_BLOCKS);
 static _Atomic(struct table *) table;
 static uint64_t used_slots; /* blocks and tombstones, under the lock */
 static uint64_t block_count;
-static struct block *spare;
+static LIST_HEAD(, block) spare;
 
 static inline uint64_t slot_of(uint64_t address) { return (address >> 8) * 0x9e3779b97f4a7c15ull >> 20; }
 
@@ -60,7 +61,7 @@ static bool grow(void) {
 static bool refill_spare(void) {
     struct block *slab = sys_map(NULL, SLAB_BYTES, PROT_READ | PROT_WRITE);
     if (!slab) return false;
-    for (size_t i = 0; i < SLAB_BYTES / sizeof *slab; i++) slab[i].next = spare, spare = &slab[i];
+    for (size_t i = 0; i < SLAB_BYTES / sizeof *slab; i++) LIST_INSERT_HEAD(&spare, &slab[i], fitting);
     return true;
 }
 
@@ -69,10 +70,10 @@ struct block *block_new(struct context *context, uint64_t address, uint64_t size
     struct table *t = atomic_load_explicit(&table, memory_order_relaxed);
     bool room = (t && (used_slots + 1) * 2 <= t->mask) || grow();
     struct block *b = NULL;
-    if (room && (spare || refill_spare())) {
-        b = spare;
-        spare = b->next;
-        *b = (struct block){ .address = address, .size = size, .asked = asked, .context = context, .state = BLOCK_LIVE };
+    if (room && (!LIST_EMPTY(&spare) || refill_spare())) {
+        b = LIST_FIRST(&spare);
+        LIST_REMOVE(b, fitting);
+        *b = (struct block){ .address = address, .size = size, .asked = asked, .context = context, .state = BLOCK_LIVE, .bin = (uint16_t)shard_bin(size) };
         insert(atomic_load_explicit(&table, memory_order_relaxed), b);
         block_count++;
     }
@@ -102,7 +103,7 @@ void block_show(struct block *b) {
 void block_recycle(struct block *b) {
     lock_take(&table_lock);
     atomic_store_explicit(&b->state, BLOCK_GONE, memory_order_relaxed);
-    b->next = spare, spare = b;
+    LIST_INSERT_HEAD(&spare, b, fitting);
     lock_release(&table_lock);
 }
 

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 enum block_state { BLOCK_GONE, BLOCK_LIVE, BLOCK_CACHED };
 struct context;
@@ -29,22 +30,27 @@ struct owner {
     uint8_t level, type;
 };
 
+/* Two lines of cache, and a hit or a free touches just these. */
 struct block {
     uint64_t address;          /* device address; constant while not GONE */
     uint64_t size;             /* bytes asked of the driver */
     uint64_t asked;            /* bytes asked by the program this time; written by the allocating thread */
-    uint64_t epoch;            /* CACHED: reusable once this epoch has passed */
+    uint64_t epoch;            /* CACHED: reusable once this epoch has passed; 0: it has */
     struct context *context;   /* constant while not GONE */
     _Atomic uint32_t state;
     _Atomic uint32_t tainted;  /* identity was exported: never reused */
-    bool weights;              /* made by weights.h: never cached; constant once its address is known to anybody */
-    uint32_t tick;             /* CACHED: the context's seconds when it was freed */
-    uint64_t born;             /* LIVE, where sites learn: CLOCK_MONOTONIC ns of the allocation */
     struct kind kind;          /* what this allocation is; written by the allocating thread, kept while cached */
+    uint32_t tick;             /* CACHED: the context's seconds when it was freed */
+    uint16_t bin;              /* of its size (shard.h) */
+    bool weights;              /* made by weights.h: never cached; constant once its address is known to anybody */
     struct owner owner;
-    struct block *next, *previous;   /* shard: bin or pending list; free descriptors: next */
-    struct block *older, *newer;     /* shard: all cached blocks by time of free */
-};
+    uint64_t born;             /* LIVE, where sites learn: CLOCK_MONOTONIC ns of the allocation */
+    union {
+        LIST_ENTRY(block) fitting;   /* CACHED and ready: its bin; free descriptors too */
+        TAILQ_ENTRY(block) waiting;  /* CACHED and pending */
+    };
+    TAILQ_ENTRY(block) aging;        /* CACHED: its type's blocks by time of free */
+} __attribute__((aligned(128)));
 
 /* The block whose allocation starts at `address`, or NULL. No lock; a few loads. */
 struct block *block_find(uint64_t address);

@@ -75,10 +75,10 @@ void budget_rounds(struct block *b, uint64_t slack) {
 }
 
 /* The block goes where the request has its place. */
-void budget_changes(struct block *b, uint32_t key) {
+void budget_changes(struct block *b, uint64_t asked, uint32_t key) {
     struct membranes *t = b->context->tree;
     if (key == 0) return;
-    struct place p = place_of(t, key, b->asked);
+    struct place p = place_of(t, key, asked);
     if (p.id != b->owner.id) {
         carry(t, b->owner.id, p.id, b->size);
         counter_add(&t->counters->borrowed_allocations, 1);
@@ -189,8 +189,8 @@ static unsigned climb_shard(struct membranes *t, struct shard *s, enum coppice_t
     unsigned looked = 0, leaving = 0;
     lock_take(&s->lock);
     shard_settle(s);
-    for (struct block *b = s->age[type].oldest, *newer; b && looked < CLIMB_AT_ONCE && leaving < RELEASE_AT_ONCE; b = newer, looked++) {
-        newer = b->newer;
+    for (struct block *b = TAILQ_FIRST(&s->age[type].list), *newer; b && looked < CLIMB_AT_ONCE && leaving < RELEASE_AT_ONCE; b = newer, looked++) {
+        newer = TAILQ_NEXT(b, aging);
         if (!climb(t, b, now) || b->epoch || !may_leave) continue;
         shard_remove(s, b);
         out[leaving++] = b;

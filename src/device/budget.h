@@ -30,22 +30,19 @@ static inline bool budget_allows(const struct block *b, uint32_t key, uint64_t s
 }
 
 static inline struct dtesn_cell *budget_cell(struct shard *s, const struct block *b) { return &s->cells->cell[0][0] + b->owner.cell; }
-/* A cached block is handed out for `b->asked` bytes, or a live one is cached: under the lock of its shard. For another kind it
- * moves. */
-void budget_changes(struct block *b, uint32_t key) COLD;
-void budget_rounds(struct block *b, uint64_t slack) COLD;
-static inline void budget_took(struct shard *s, struct block *b, uint32_t key) {
-    if (unlikely(b->owner.key != key)) budget_changes(b, key);
+/* A cached block is handed out, or a live one is cached, that the program has or had for `asked` bytes: under the lock of its
+ * shard. For another kind it moves. */
+void budget_changes(struct block *b, uint64_t asked, uint32_t key) COLD;
+static inline void budget_took(struct shard *s, struct block *b, uint64_t asked) {
     struct dtesn_cell *cell = budget_cell(s, b);
-    counter_bump(&cell->live_bytes, b->asked), counter_bump(&cell->allocs, 1);
-    if (unlikely(b->size != b->asked)) budget_rounds(b, b->size - b->asked);
+    counter_bump(&cell->live_bytes, asked), counter_bump(&cell->allocs, 1);
 }
-static inline void budget_gave(struct shard *s, struct block *b) {
+static inline void budget_gave(struct shard *s, struct block *b, uint64_t asked) {
     b->owner.since = 0;
-    counter *live = &budget_cell(s, b)->live_bytes;
-    counter_bump(live, -b->asked);
-    if (unlikely(b->size != b->asked)) budget_rounds(b, b->asked - b->size);
+    counter_bump(&budget_cell(s, b)->live_bytes, -asked);
 }
+/* So much more of the block is not what was asked for. */
+void budget_rounds(struct block *b, uint64_t slack);
 
 /* Before the driver is asked for memory: is there budget? What is cached goes back first where it is short. False, under a
  * hard limit only: out of memory. It is the thread's until the block is born or the request is dismissed. */

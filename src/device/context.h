@@ -54,7 +54,7 @@ static inline bool context_has_work(const struct context *c) { return !(atomic_l
 union kind_word { struct kind kind; uint32_t word; };
 struct thread_device {
     struct context *current; /* NULL: not known, ask the driver */
-    uint32_t shard;          /* 1 + the thread's shard; 0: none yet */
+    uint32_t shard;          /* where in a context the thread's shard lies, in bytes; 0: none yet */
     bool tried;              /* the runtime hook has tried the pool for the allocation that now reaches the driver hook */
     bool asked;              /* it has found the kind, too */
     union {

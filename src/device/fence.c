@@ -23,12 +23,6 @@ static struct epoch ring[OUTSTANDING];
 static uint64_t first, count;
 static struct fence_event *strays; /* of streams that are gone: the next epoch's */
 
-uint64_t fence_tag(void) {
-    bool covered = work_is_covered(); /* read before `open`: an epoch that closes in between is only a later one */
-    uint64_t open = atomic_load(&fence_clock.open);
-    return covered ? open - 1 : open;
-}
-
 static void pass(uint64_t epoch) {
     uint64_t passed = atomic_load_explicit(&fence_clock.passed, memory_order_relaxed);
     if (epoch > passed) atomic_store_explicit(&fence_clock.passed, epoch, memory_order_release);

@@ -17,6 +17,7 @@
 #define COPPICE_DEVICE_FENCE_H
 #include "device/context.h"
 #include "device/stream.h"
+#include "device/work.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -25,7 +26,11 @@ struct fence_clock { _Atomic uint64_t open, passed; };
 extern struct fence_clock fence_clock;
 
 /* The epoch that a block freed now belongs to. When no work was submitted since the last epoch closed, that one. */
-uint64_t fence_tag(void);
+static inline uint64_t fence_tag(void) {
+    bool covered = work_is_covered(); /* read before `open`: an epoch that closes in between is only a later one */
+    uint64_t open = atomic_load(&fence_clock.open);
+    return covered ? open - 1 : open;
+}
 static inline bool fence_has_passed(uint64_t epoch) { return epoch <= atomic_load_explicit(&fence_clock.passed, memory_order_acquire); }
 /* Closes the open epoch. False: not possible now (a capture is active, or too many epochs are outstanding). */
 bool fence_close(void);

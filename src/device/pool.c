@@ -16,13 +16,18 @@ enum {
 };
 _Atomic uint32_t pool_next_shard;
 
-/* Only a new maximum of the present slot can be a new peak. */
+/* More is live. Only a new maximum of the present slot can be a new peak. */
+static COLD void new_maximum(struct context *c, uint64_t live) {
+    demand_rises(&c->demand, live);
+    counter_raise(&c->counters->peak_live_bytes, live);
+}
+static inline uint64_t live_grows(struct context *c, uint64_t bytes) {
+    return atomic_fetch_add_explicit(&c->counters->live_bytes, bytes, memory_order_relaxed) + bytes;
+}
+static inline bool is_maximum(struct context *c, uint64_t live) { return live > atomic_load_explicit(&c->demand.now, memory_order_relaxed); }
 static inline void raise_live(struct context *c, uint64_t bytes) {
-    uint64_t live = atomic_fetch_add_explicit(&c->counters->live_bytes, bytes, memory_order_relaxed) + bytes;
-    if (unlikely(live > atomic_load_explicit(&c->demand.now, memory_order_relaxed))) {
-        demand_rises(&c->demand, live);
-        counter_raise(&c->counters->peak_live_bytes, live);
-    }
+    uint64_t live = live_grows(c, bytes);
+    if (unlikely(is_maximum(c, live))) new_maximum(c, live);
 }
 
 /* Books of what somebody wants to see apart: sites that are counted, and key/value cache. Most blocks are neither. */
@@ -37,6 +42,12 @@ static COLD void give_apart(struct context *c, const struct block *b) {
     if (b->kind.kv) device_kv_changed(c->counters, -(int64_t)b->asked, clock_ns());
 }
 static inline bool stands_apart(struct kind kind) { return kind.site | kind.kv; }
+
+/* So much more, or less, is reserved for live blocks than was asked for. */
+static COLD void rounds(struct block *b, uint64_t slack) {
+    counter_add(&b->context->counters->rounding_bytes, slack);
+    budget_rounds(b, slack);
+}
 
 /* A block begins its life, live, and ends it; in between it belongs to a membrane. */
 static struct block *begin_block(struct context *c, uint64_t address, uint64_t size, uint64_t asked) {
@@ -54,30 +65,40 @@ void pool_end_block(struct block *b) {
     block_recycle(b);
 }
 
-/* The block leaves the cache and is the program's; under the shard's lock. */
-HOT uint64_t hand_out(struct context *c, struct shard *s, struct block *b, uint64_t asked, uint32_t key) {
+/* The block is the program's, and counted; under the shard's lock. */
+HOT void becomes_live(struct shard *s, struct block *b, uint64_t asked, struct kind kind) {
     struct device_shard_counters *n = s->counts;
-    invariant(b->context == c && b->size >= asked && !b->tainted && fence_has_passed(b->epoch));
-    const struct kind kind = thread_device.kind;
+    invariant(b->size >= asked && !b->tainted && fence_has_passed(b->epoch));
     b->asked = asked, b->kind = kind;
     atomic_store_explicit(&b->state, BLOCK_LIVE, memory_order_release);
-    if (unlikely(stands_apart(kind))) take_apart(c, b);
     counter_bump(&n->allocs, 1), counter_bump(&n->hits, 1);
-    if (unlikely(b->size != asked)) counter_add(&c->counters->rounding_bytes, b->size - asked);
-    budget_took(s, b, key);
+    budget_took(s, b, asked);
+}
+
+/* The block leaves the cache, whatever it was before; under the shard's lock. */
+static uint64_t hand_out(struct context *c, struct shard *s, struct block *b, uint64_t asked, uint32_t key) {
+    const struct kind kind = thread_device.kind;
+    invariant(b->context == c);
+    if (unlikely(b->owner.key != key)) budget_changes(b, asked, key);
+    becomes_live(s, b, asked, kind);
+    if (unlikely(stands_apart(kind))) take_apart(c, b);
+    if (unlikely(b->size != asked)) rounds(b, b->size - asked);
     raise_live(c, asked);
     return b->address;
 }
 
-/* Ready memory of one shard, of the request's own type or (`lent`) another's: the hit itself. */
-HOT uint64_t take_ready(struct context *c, struct shard *s, uint64_t size, uint32_t key, bool lent) {
+/* Ready memory of one shard, of the request's own type or (`lent`) another's. The lock is held before, and not after. */
+static uint64_t take_locked(struct context *c, struct shard *s, uint64_t size, uint32_t key, bool lent) {
     enum coppice_type type = (enum coppice_type)thread_device.kind.type;
-    lock_take(&s->lock);
-    if (s->pending_first) shard_settle(s);
-    struct block *b = unlikely(lent) ? shard_lend(s, size, type) : shard_take(s, size, type, key);
+    shard_settle(s);
+    struct block *b = lent ? shard_lend(s, size, type) : shard_take(s, size, type, key);
     uint64_t address = b ? hand_out(c, s, b, size, key & ~(uint32_t)KEY_ANY) : 0;
     lock_release(&s->lock);
     return address;
+}
+static uint64_t take_ready(struct context *c, struct shard *s, uint64_t size, uint32_t key, bool lent) {
+    lock_take(&s->lock);
+    return take_locked(c, s, size, key, lent);
 }
 
 /* The epoch of the earliest pending block that fits, in any shard; 0: none. */
@@ -85,7 +106,7 @@ static uint64_t pending_epoch(struct context *c, uint64_t size) {
     uint64_t earliest = 0;
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *s = &c->shard[i];
-        if (!shard_peek(&s->pending_first)) continue;
+        if (!shard_peek(&s->pending.tqh_first)) continue;
         lock_take(&s->lock);
         struct block *b = shard_find_pending(s, size, (enum coppice_type)thread_device.kind.type);
         if (b && (!earliest || b->epoch < earliest)) earliest = b->epoch;
@@ -177,22 +198,50 @@ static COLD void give_uncleared(struct context *c, uint64_t address) {
 }
 
 /* What a hit does besides. */
+static inline bool hits_do_more(void) { return option_number(zero) | atomic_load_explicit(&trace_on, memory_order_relaxed); }
 static COLD uint64_t after_hit(struct context *c, uint64_t address, uint64_t size, enum pool_layer layer) {
     if (option_number(zero) && !fill_bytes(c, address, 0, size)) return give_uncleared(c, address), 0;
     if (trace_wanted()) trace_event(TRACE_ALLOC, layer ? TRACE_RUNTIME : 0, c->index, .address = address, .size = size);
     return address;
 }
 
-/* A hit: thread's shard, its lock, the first block of one bin, two counters of a private line, one shared word for the
- * exact peak. */
+/* Nothing ready in the own shard, so far; and what a hit does besides. */
+static uint64_t take_other(struct context *c, struct shard *s, uint64_t size, uint32_t key, enum pool_layer layer, uint64_t address) {
+    if (unlikely(!address)) address = take_slow(c, s, size, key);
+    return unlikely(hits_do_more()) && address ? after_hit(c, address, size, layer) : address;
+}
+static COLD uint64_t take_sample(struct context *c, struct shard *s, uint64_t size, uint32_t key, enum pool_layer layer) {
+    return take_other(c, s, size, key, layer, take_timed(c, s, size, key));
+}
+static COLD uint64_t take_contended(struct context *c, struct shard *s, uint64_t size, uint32_t key, enum pool_layer layer) {
+    return take_other(c, s, size, key, layer, take_ready(c, s, size, key, false));
+}
+static __attribute__((noinline)) uint64_t take_looking(struct context *c, struct shard *s, uint64_t size, uint32_t key, enum pool_layer layer) {
+    return take_other(c, s, size, key, layer, take_locked(c, s, size, key, false));
+}
+/* A hit after which somebody wants to know. */
+static COLD uint64_t hit_noticed(struct shard *s, struct block *b, uint64_t live, enum pool_layer layer, bool waited) {
+    if (waited) lock_wake(&s->lock);
+    if (is_maximum(b->context, live)) new_maximum(b->context, live);
+    return hits_do_more() ? after_hit(b->context, b->address, b->asked, layer) : b->address;
+}
+
+/* A hit: the thread's shard, its lock, the first block of one bin, two counters of a private line, one shared word for the
+ * exact peak. What is not the usual case is somebody else's last call, so that this one saves no registers. */
 uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer) {
     struct shard *s = own_shard(c);
     const uint32_t key = budget_key(c);
-    bool sample = (counter_get(&s->counts->hits) + 1) % SAMPLE_EVERY == 0;
-    uint64_t address = unlikely(sample) ? take_timed(c, s, size, key) : take_ready(c, s, size, key, false);
-    if (unlikely(!address)) address = take_slow(c, s, size, key);
-    if (unlikely(option_number(zero) | atomic_load_explicit(&trace_on, memory_order_relaxed)) && address) return after_hit(c, address, size, layer);
-    return address;
+    const struct kind kind = thread_device.kind;
+    if (unlikely((counter_get(&s->counts->hits) + 1) % SAMPLE_EVERY == 0)) return take_sample(c, s, size, key, layer);
+    if (unlikely(!lock_try(&s->lock))) return take_contended(c, s, size, key, layer);
+    bool usual = TAILQ_EMPTY(&s->pending) && !stands_apart(kind);
+    struct block *b = likely(usual) ? shard_take_last(s, size, (enum coppice_type)kind.type, key) : NULL;
+    if (unlikely(!b)) return take_looking(c, s, size, key, layer);
+    becomes_live(s, b, size, kind);
+    uint64_t live = live_grows(c, size);
+    bool waited = lock_let_go(&s->lock);
+    if (unlikely(waited || is_maximum(c, live) || hits_do_more())) return hit_noticed(s, b, live, layer, waited);
+    return b->address;
 }
 
 /* Every few dozen frees: closes the epoch, so that its events get old, and looks at the clock. */
@@ -213,42 +262,83 @@ static COLD void poison(struct block *b) {
     if (fence_wait(fence_tag(), POISON_WAIT_NS)) fill_bytes(b->context, b->address, POISON_BYTE, b->size);
 }
 
-/* A free: find the block, tag it with its epoch, put it into the thread's shard, compare three sums with their limits.
- * Every CLOSE_AFTER frees the epoch is closed; that is the only CUDA call of a free. */
-static inline enum pool_verdict keep(struct block *b) {
-    struct context *c = b->context;
-    if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
-    if (unlikely(option_number(poison) && !option_number(zero))) poison(b);
-    struct shard *s = own_shard(c);
-    struct device_counters *d = c->counters;
-    uint64_t asked = b->asked, slack = b->size - asked;
-    lock_take(&s->lock);
+/* A block that is CACHED already enters the shard, tagged with its epoch, and is counted as the program's no more; under the
+ * shard's lock. `frees` of the shard, so far. */
+struct put { uint64_t frees; bool ready; };
+HOT struct put put_locked(struct context *c, struct shard *s, struct block *b, uint64_t asked) {
+    struct put put = { .frees = counter_get(&s->counts->frees) + 1 };
     b->epoch = fence_tag();
-    bool ready = fence_has_passed(b->epoch);
+    put.ready = fence_has_passed(b->epoch);
     b->tick = atomic_load_explicit(&c->tick, memory_order_relaxed);
-    shard_put(s, b, ready);
-    budget_gave(s, b);
-    counter_bump(&s->counts->frees, 1);
-    bool now = counter_get(&s->counts->frees) % CLOSE_AFTER == 0;
-    if (unlikely(slack)) counter_add(&d->rounding_bytes, -slack);
-    if (unlikely(stands_apart(b->kind))) give_apart(c, b);
-    atomic_fetch_sub_explicit(&d->live_bytes, asked, memory_order_relaxed);
-    lock_release(&s->lock);
-    uint64_t cached = counter_get(&d->reserved_bytes) - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
-    bool beyond = counter_get(&d->reserved_bytes) > atomic_load_explicit(&c->demand.keep, memory_order_relaxed);
-    if (unlikely(cached > c->pool_max || beyond || contexts[1])) pool_enforce_limits(c);
-    if (unlikely(now)) now_and_then(c, !ready);
-    return POOL_KEPT;
+    shard_put(s, b, put.ready);
+    budget_gave(s, b, asked);
+    counter_set(&s->counts->frees, put.frees);
+    atomic_fetch_sub_explicit(&c->counters->live_bytes, asked, memory_order_relaxed);
+    return put;
 }
 
-enum pool_verdict pool_keep(struct block *b) { return keep(b); }
+/* Is the cache larger than it may be? Three sums and their limits. */
+HOT bool is_beyond_limits(struct context *c) {
+    const struct device_counters *d = c->counters;
+    uint64_t reserved = counter_get(&d->reserved_bytes), cached = reserved - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
+    return cached > c->pool_max || reserved > atomic_load_explicit(&c->demand.keep, memory_order_relaxed) || contexts[1];
+}
+/* What now and then comes after a free. */
+static inline bool is_time(struct put put) { return put.frees % CLOSE_AFTER == 0; }
+static COLD enum pool_verdict put_noticed(struct context *c, struct shard *s, struct put put, bool waited) {
+    if (waited) lock_wake(&s->lock);
+    if (is_beyond_limits(c)) pool_enforce_limits(c);
+    if (is_time(put)) now_and_then(c, !put.ready);
+    return POOL_KEPT;
+}
+static COLD enum pool_verdict not_live(const struct block *b) { return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN; }
 
+/* A free of any block that may be kept. */
+enum pool_verdict pool_keep(struct block *b) {
+    struct context *c = b->context;
+    if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return not_live(b);
+    if (unlikely(option_number(poison) && !option_number(zero))) poison(b);
+    struct shard *s = own_shard(c);
+    uint64_t asked = b->asked;
+    lock_take(&s->lock);
+    if (unlikely(stands_apart(b->kind))) give_apart(c, b);
+    if (unlikely(b->size != asked)) rounds(b, asked - b->size);
+    struct put put = put_locked(c, s, b, asked);
+    bool waited = lock_let_go(&s->lock);
+    return unlikely(waited || is_time(put) || is_beyond_limits(c)) ? put_noticed(c, s, put, waited) : POOL_KEPT;
+}
+
+static COLD enum pool_verdict keep_contended(struct context *c, struct shard *s, struct block *b) {
+    lock_take(&s->lock);
+    struct put put = put_locked(c, s, b, b->asked);
+    return put_noticed(c, s, put, lock_let_go(&s->lock));
+}
+
+/* A free may have to wait for the device where somebody wants that, or where not every event could cover its work. */
+static inline bool frees_wait(void) { return option_number(free_sync) | option_number(poison) || !driver.cuCtxRecordEvent; }
+static __attribute__((noinline)) enum pool_verdict give_waiting(struct block *b) {
+    if (option_number(free_sync) || fence_must_wait()) fence_drain(fence_must_wait() ? NULL : b->context);
+    return pool_keep(b);
+}
+
+/* A free: finds the block, tags it with its epoch, puts it into the thread's shard, compares three sums with their limits.
+ * Every CLOSE_AFTER frees the epoch is closed; that is the only CUDA call of a free. What is not the usual case is somebody
+ * else's last call, so that this one saves no registers. */
 static inline enum pool_verdict give(uint64_t address) {
     struct block *b = block_find(address);
     if (unlikely(!b)) return POOL_FOREIGN;
-    if (unlikely(!can_keep(b))) return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN;
-    if (unlikely(option_number(free_sync) || fence_must_wait())) fence_drain(fence_must_wait() ? NULL : b->context);
-    return keep(b);
+    if (unlikely(!can_keep(b))) return not_live(b);
+    if (unlikely(frees_wait())) return give_waiting(b);
+    uint64_t asked = b->asked;
+    if (unlikely(b->size != asked || stands_apart(b->kind))) return pool_keep(b);
+    if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return not_live(b);
+    struct context *c = b->context;
+    struct shard *s = own_shard(c);
+    if (unlikely(!lock_try(&s->lock))) return keep_contended(c, s, b);
+    struct put put = put_locked(c, s, b, asked);
+    bool waited = lock_let_go(&s->lock);
+    if (unlikely(waited || is_time(put) || is_beyond_limits(c))) return put_noticed(c, s, put, waited);
+    return POOL_KEPT;
 }
 
 /* A cached free in the trace; one that goes on to the driver is recorded there. */

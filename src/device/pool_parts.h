@@ -6,8 +6,8 @@
 extern _Atomic uint32_t pool_next_shard;
 /* The shard that this thread uses, for ever. */
 static inline struct shard *own_shard(struct context *c) {
-    if (unlikely(thread_device.shard == 0)) thread_device.shard = 1 + atomic_fetch_add(&pool_next_shard, 1) % SHARDS;
-    return &c->shard[thread_device.shard - 1];
+    if (unlikely(thread_device.shard == 0)) thread_device.shard = offsetof(struct context, shard[atomic_fetch_add(&pool_next_shard, 1) % SHARDS]);
+    return (struct shard *)((char *)c + thread_device.shard);
 }
 /* A hidden block ends: it leaves the books of its site and membrane, and its descriptor is free. */
 void pool_end_block(struct block *b);

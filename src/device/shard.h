@@ -22,12 +22,12 @@ struct shard {
     struct lock lock;
     struct device_shard_counters *counts;       /* where its hits and frees are counted, */
     struct dtesn_cells *cells;                  /* and by type and level; set before the context is used */
-    struct block *pending_first, *pending_last; /* epochs never decrease along the list */
+    TAILQ_HEAD(pending, block) pending;         /* epochs never decrease along the list */
     struct block_ages {
-        struct block *oldest, *newest;          /* every cached block of the type, by time of free */
+        TAILQ_HEAD(, block) list;               /* every cached block of the type, by time of free */
         uint64_t cached;                        /* bytes in them */
     } age[COPPICE_TYPES];
-    struct block *bin[COPPICE_TYPES][BINS];     /* ready blocks, last freed first */
+    LIST_HEAD(bin, block) bin[COPPICE_TYPES][BINS]; /* ready blocks, last freed first */
     unsigned slack_shift;                       /* a block may be larger than asked by 1 / 2^this of itself */
 } __attribute__((aligned(128)));
 
@@ -46,12 +46,42 @@ static inline bool shard_fits(const struct shard *s, uint64_t size, uint64_t ask
     return size >= asked && (size - asked < 512 || size - asked <= size >> s->slack_shift);
 }
 
+/* A freed block enters; `ready`: its epoch has passed. */
+static inline void shard_is_ready(struct shard *s, struct block *b) {
+    LIST_INSERT_HEAD(&s->bin[b->kind.type][b->bin], b, fitting);
+    b->epoch = 0;
+}
+static inline void shard_put(struct shard *s, struct block *b, bool ready) {
+    struct block_ages *age = &s->age[b->kind.type];
+    invariant(b->bin == shard_bin(b->size));
+    TAILQ_INSERT_TAIL(&age->list, b, aging);
+    age->cached += b->size;
+    if (ready) return shard_is_ready(s, b);
+    /* two frees that race with a closing epoch may be tagged in either order: the later tag is safe for both */
+    const struct block *last = TAILQ_LAST(&s->pending, pending);
+    if (last && b->epoch < last->epoch) b->epoch = last->epoch;
+    TAILQ_INSERT_TAIL(&s->pending, b, waiting);
+}
+/* A ready block leaves its shard. */
+static inline void shard_remove_ready(struct shard *s, struct block *b) {
+    struct block_ages *age = &s->age[b->kind.type];
+    LIST_REMOVE(b, fitting);
+    TAILQ_REMOVE(&age->list, b, aging);
+    age->cached -= b->size;
+}
+/* The usual hit: the block freed last of its bin is of exactly this size, and was the same asker's. NULL: the others are worth
+ * a look (shard_take). */
+static inline struct block *shard_take_last(struct shard *s, uint64_t asked, enum coppice_type type, uint32_t key) {
+    struct block *b = LIST_FIRST(&s->bin[type][shard_bin(asked)]);
+    if (unlikely(!b || b->size != asked || b->owner.key != key)) return NULL;
+    shard_remove_ready(s, b);
+    return b;
+}
+
 /* A look at a list's head without the lock, to see whether the lock is worth taking: what it says may be a moment old. */
 static inline __attribute__((no_sanitize_thread)) bool shard_peek(struct block *const *head) { return __atomic_load_n(head, __ATOMIC_RELAXED); }
 
 void shard_init(struct shard *s);
-/* A freed block enters; `ready`: its epoch has passed. */
-void shard_put(struct shard *s, struct block *b, bool ready);
 /* Pending blocks whose epoch has passed become ready. */
 void shard_settle(struct shard *s);
 /* The ready block of this type for `asked` bytes that the asker named by `key` may have (budget.h), or NULL; it leaves the shard. */
@@ -72,7 +102,7 @@ struct block *shard_find_pending(struct shard *s, uint64_t asked, enum coppice_t
 /* The oldest cached block of the type leaves the shard, or only a ready one; NULL when there is none. */
 struct block *shard_take_oldest(struct shard *s, enum coppice_type type, bool only_ready);
 /* Is anything cached, of the type or of any? Without the lock: a hint. */
-static inline bool shard_has(const struct shard *s, enum coppice_type type) { return shard_peek(&s->age[type].oldest); }
+static inline bool shard_has(const struct shard *s, enum coppice_type type) { return shard_peek(&s->age[type].list.tqh_first); }
 static inline bool shard_is_empty(const struct shard *s) {
     for (enum coppice_type type = 0; type < COPPICE_TYPES; type++)
         if (shard_has(s, type)) return false;

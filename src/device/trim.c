@@ -155,7 +155,7 @@ static void trim_semantic(struct context *c) {
         struct shard *s = &c->shard[i];
         while (shard_has(s, COPPICE_SEMANTIC) && fence_poll(fence_tag())) {
             lock_take(&s->lock);
-            struct block *b = s->age[COPPICE_SEMANTIC].oldest;
+            struct block *b = TAILQ_FIRST(&s->age[COPPICE_SEMANTIC].list);
             b = b && tick - b->tick >= 2 ? shard_take_oldest(s, COPPICE_SEMANTIC, false) : NULL;
             lock_release(&s->lock);
             if (!b) break;
@@ -192,7 +192,8 @@ bool pool_wait_for_any(struct context *c, uint64_t limit_ns) {
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *s = &c->shard[i];
         lock_take(&s->lock);
-        if (s->pending_first && (!earliest || s->pending_first->epoch < earliest)) earliest = s->pending_first->epoch;
+        const struct block *first = TAILQ_FIRST(&s->pending);
+        if (first && (!earliest || first->epoch < earliest)) earliest = first->epoch;
         lock_release(&s->lock);
     }
     return earliest && fence_wait(earliest, limit_ns);

@@ -17,7 +17,7 @@ static void setup(void) {
 }
 static struct block *block_of(uint64_t size, uint64_t epoch) {
     struct block *b = &pool[made++];
-    *b = (struct block){ .address = made * 4096, .size = size, .epoch = epoch };
+    *b = (struct block){ .address = made * 4096, .size = size, .epoch = epoch, .bin = (uint16_t)shard_bin(size) };
     return b;
 }
 
@@ -42,6 +42,20 @@ START_TEST(the_best_fit_is_taken) {
     ck_assert_ptr_eq(shard_take(&shard, 1025, COPPICE_UNTYPED, 0), tight);
     ck_assert_ptr_null(shard_take(&shard, 4096, COPPICE_UNTYPED, 0));
     ck_assert_ptr_nonnull(shard_take(&shard, 1100, COPPICE_UNTYPED, 0));
+}
+END_TEST
+
+START_TEST(the_usual_hit_is_of_the_same_size_and_asker_and_was_freed_last) {
+    struct block *others = block_of(4096, 0), *first = block_of(4096, 0), *last = block_of(4096, 0);
+    others->owner.key = 7;
+    shard_put(&shard, first, true), shard_put(&shard, last, true);
+    ck_assert_ptr_null(shard_take_last(&shard, 4095, COPPICE_UNTYPED, 0));
+    ck_assert_ptr_null(shard_take_last(&shard, 4096, COPPICE_EPISODIC, 0));
+    ck_assert_ptr_eq(shard_take_last(&shard, 4096, COPPICE_UNTYPED, 0), last);
+    shard_put(&shard, others, true);
+    ck_assert_ptr_null(shard_take_last(&shard, 4096, COPPICE_UNTYPED, 0));
+    ck_assert_uint_eq(shard.age[COPPICE_UNTYPED].cached, 2 * 4096);
+    ck_assert_ptr_eq(shard_take_oldest(&shard, COPPICE_UNTYPED, true), first);
 }
 END_TEST
 
@@ -123,7 +137,8 @@ START_TEST(random_use_agrees_with_a_model) {
         } else {
             uint64_t asked = (uint64_t)(rand() % 20000 + 1);
             shard_settle(&shard);
-            struct block *b = shard_take(&shard, asked, COPPICE_UNTYPED, 0);
+            struct block *b = shard_take_last(&shard, asked, COPPICE_UNTYPED, 0);
+            if (!b) b = shard_take(&shard, asked, COPPICE_UNTYPED, 0);
             if (!b) continue;
             ck_assert(shard_fits(&shard, b->size, asked));
             ck_assert_uint_eq(b->epoch, 0);
@@ -135,8 +150,8 @@ START_TEST(random_use_agrees_with_a_model) {
     while (shard_take_oldest(&shard, COPPICE_UNTYPED, false)) inside--;
     ck_assert_uint_eq(inside, 0);
     ck_assert_uint_eq(shard.age[COPPICE_UNTYPED].cached, 0);
-    ck_assert_ptr_null(shard.pending_first);
-    for (unsigned i = 0; i < BINS; i++) ck_assert_ptr_null(shard.bin[COPPICE_UNTYPED][i]);
+    ck_assert(TAILQ_EMPTY(&shard.pending));
+    for (unsigned i = 0; i < BINS; i++) ck_assert(LIST_EMPTY(&shard.bin[COPPICE_UNTYPED][i]));
 }
 END_TEST
 
@@ -190,5 +205,5 @@ END_TEST
 
 SUITE("shard", setup, NULL, each_type_has_blocks_of_its_own, blocks_are_lent_but_not_emotional_ones, procedural_requests_take_their_exact_size,
       episodic_requests_take_what_was_freed_last,
-      bins_are_monotonic_and_an_eighth_apart, the_best_fit_is_taken, a_block_that_wastes_more_is_left,
+      bins_are_monotonic_and_an_eighth_apart, the_best_fit_is_taken, the_usual_hit_is_of_the_same_size_and_asker_and_was_freed_last, a_block_that_wastes_more_is_left,
       a_loose_fit_is_the_smallest_in_its_range, the_largest_ready_block_leaves_first, a_pending_block_is_not_taken, the_oldest_ready_block_is_found_behind_pending_ones, random_use_agrees_with_a_model)

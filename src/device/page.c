@@ -217,7 +217,8 @@ void pages_admit(struct pages *p, CUdevice device) {
 /* --- the end of a context */
 static void drop(struct pages *p, struct page *page) {
     if (!page->handle) return; /* one of weights, which was met before in another slot */
-    driver.cuMemRelease(page->handle);
+    /* once more if need be: nobody will come back to it */
+    if (driver.cuMemRelease(page->handle) != CUDA_SUCCESS) driver.cuMemRelease(page->handle);
     page->handle = 0;
     page->next = p->spare, p->spare = page;
 }
@@ -229,7 +230,8 @@ void pages_drop(struct pages *p) {
     for (uint32_t slot = 0; slot < p->space.slots;) {
         struct page *page = p->space.page[slot];
         uint32_t count = page && page->home == slot ? page->count : 1;
-        if (page) page_unmap(p, slot, count), drop(p, page);
+        if (page && !page_unmap(p, slot, count)) page_unmap(p, slot, count);
+        if (page) drop(p, page);
         for (uint32_t i = 0; i < count; i++) p->space.page[slot + i] = NULL, p->space.owner[slot + i] = 0;
         slot += count;
     }

@@ -1,11 +1,12 @@
 // env: SIM_CAPACITY=64M
 /* A short life that makes every CUDA call of ours: hits and misses, fences, pitched memory, exports, streams that end,
- * captures, a context that is released and one that is destroyed, exhaustion. tests/programs/every_call_may_fail runs it once for
+ * captures, a context that is released and one that is destroyed, exhaustion; with pages also memory that another process shows by a handle. tests/programs/every_call_may_fail runs it once for
  * each call and error with SIM_FAULT set and the name of the failing function in argv[1]. A call of the program may answer with
  * the error only if it is that very function, and then works when it is made again; no other call may notice. At the end the
  * whole device can be allocated, so nothing has leaked, and contexts that end leave nothing behind.
  * argv: `count NAME…` prints how often each function was called. */
 #include "cuda_test.h"
+#include <fcntl.h>
 
 enum { SIZE = 256 << 10, CAPACITY = 64 << 20 };
 static const char *failing = "";
@@ -71,6 +72,42 @@ static void exported(void) {
     DO(cuPointerGetAttribute, &id, CU_POINTER_ATTRIBUTE_BUFFER_ID, next);
     put(next);
 }
+/* With pages: another process, to which no fault happens, shows a block; it is opened, read, closed, and given back. */
+static int be_the_exporter(void) {
+    CUipcMemHandle handle;
+    char byte;
+    start();
+    CUdeviceptr p = take(3 << 20);
+    OK(p_cuMemsetD8_v2(p, 0x55, 3 << 20));
+    OK(p_cuCtxSynchronize());
+    OK(p_cuIpcGetMemHandle(&handle, p));
+    CHECK(write(1, &handle, sizeof handle) == sizeof handle && read(0, &byte, 1) == 0);
+    return 0;
+}
+static void imported(const char *self, CUstream stream) {
+    int to[2], from[2], status;
+    CUipcMemHandle handle;
+    CUdeviceptr p = 0, again = 0;
+    const char *backend = getenv("COPPICE_DEVICE_BACKEND");
+    if (!backend || strcmp(backend, "page") != 0) return;
+    CHECK(pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(to[0], 0), dup2(from[1], 1);
+        unsetenv("SIM_FAULT");
+        execl(self, self, "exporter", NULL);
+        _exit(127);
+    }
+    close(to[0]), close(from[1]);
+    CHECK(read(from[0], &handle, sizeof handle) == sizeof handle, "there is no exporter");
+    DO(cuIpcOpenMemHandle_v2, &p, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS);
+    DO(cuIpcOpenMemHandle_v2, &again, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS);
+    CHECK(again == p);
+    expect(p + (2 << 20), 0x55, SIZE, stream);
+    for (int i = 0; i < 2; i++) DO(cuIpcCloseMemHandle, p);
+    close(to[1]), close(from[0]);
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0, "the exporter ended with %#x", status);
+}
 static void captured(CUstream stream) {
     CUgraph graph = NULL;
     CUdeviceptr p = get(SIZE);
@@ -128,6 +165,7 @@ static void exhaust(void) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "exporter") == 0) return be_the_exporter();
     bool counting = argc > 1 && strcmp(argv[1], "count") == 0;
     if (argc > 1 && !counting) failing = argv[1];
     CUdevice device = 0;
@@ -142,6 +180,7 @@ int main(int argc, char **argv) {
     reuse(slow, fast);
     pitched();
     exported();
+    imported(argv[0], fast);
     captured(fast);
     streams_end(fast);
     contexts_end(device);

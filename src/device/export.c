@@ -99,7 +99,7 @@ static struct export *show_first(const struct block *b) {
     struct export *e = new_entry();
     if (!e) return NULL;
     *e = (struct export){ .next = exports, .context = b->context, .address = b->address };
-    e->handle = (struct export_handle){ .magic = EXPORT_MAGIC, .pid = (uint32_t)counter_get(&counters->pid), .start = counter_get(&counters->start_ticks) };
+    e->handle = (struct export_handle){ .magic = EXPORT_MAGIC, .pid = (uint32_t)getpid(), .start = sys_start_ticks(0) };
     lock_take(&p->lock);
     measure(e, p, b);
     lock_release(&p->lock);

@@ -9,6 +9,7 @@
 #include "device/space.h"
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { SLAB_BYTES = 16 << 10, COMPLAINTS = 16, DEVICES = 32 };
 #define IDLE_WAIT_NS 20000000u
@@ -147,7 +148,7 @@ static bool is_sane(const struct export_handle *h) {
 }
 
 static bool is_our_own(const struct export_handle *h) {
-    return h->pid == counter_get(&counters->pid) && h->start == counter_get(&counters->start_ticks);
+    return h->pid == (uint32_t)getpid() && h->start == sys_start_ticks(0);
 }
 
 static struct import *mapped_before(const struct context *c, const struct export_handle *h) {

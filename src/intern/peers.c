@@ -2,13 +2,13 @@
 #include "intern/peers.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "base/text.h"
 #include "device/export.h"
 #include "device/pool.h"
 #include "device/weights.h"
 #include "intern/channel.h"
 #include "stats/alive.h"
-#include "stats/counters.h"
 #include "stats/service.h"
 #include <dirent.h>
 #include <errno.h>
@@ -142,7 +142,7 @@ static void remove_socket(void) {
 static bool open_socket(void) {
     char path[PEERS_PATH];
     sweep();
-    peers_name_of(counter_get(&counters->pid), counter_get(&counters->start_ticks), peers_name);
+    peers_name_of((uint64_t)getpid(), sys_start_ticks(0), peers_name); /* a fork's child may have no counters of its own yet */
     if (channel_path_of(peers_name, path, sizeof path)) listener = channel_listen(path, PEERS);
     cookie = listener < 0 ? 0 : channel_cookie(listener);
     if (listener < 0 || !service_thread(work, "coppice-peers")) return false;

@@ -29,7 +29,7 @@ GEN := $(B)/gen
 $(GEN)/cuda_hooks.inc: scripts/gen-cuda-hooks preload/cuda_calls.def | build/deps/config.mk
 	$(Q)mkdir -p $(@D) && printf '#define __CUDA_API_VERSION_INTERNAL\n#include <cuda.h>\n' | $(CC) -E -P $(CUDA_INC) - > $(GEN)/cuda.i && \
 	  scripts/gen-cuda-hooks preload/cuda_calls.def $(GEN)/cuda.i $@
-$(B)/obj/preload/cuda_driver.o: $(GEN)/cuda_hooks.inc
+$(addprefix $(B)/obj/preload/cuda_,driver.o memory.o context.o): $(GEN)/cuda_hooks.inc
 $(B)/obj/src/%.o: src/%.c | build/deps/config.mk
 	$(Q)mkdir -p $(@D) && $(CC) $(CFLAGS_BASE) $(LIB_TLS) $(CPPFLAGS_LIB) -c $< -o $@
 $(B)/obj/preload/%.o: preload/%.c | build/deps/config.mk

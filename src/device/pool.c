@@ -91,7 +91,8 @@ static uint64_t hand_out(struct context *c, struct shard *s, struct block *b, ui
 static uint64_t take_locked(struct context *c, struct shard *s, uint64_t size, uint32_t key, bool lent) {
     enum coppice_type type = (enum coppice_type)thread_device.kind.type;
     shard_settle(s);
-    struct block *b = lent ? shard_lend(s, size, type) : shard_take(s, size, type, key);
+    struct block *b = lent ? shard_lend(s, size, type) : shard_take_last(s, size, type, key);
+    if (!b && !lent) b = shard_take(s, size, type, key);
     uint64_t address = b ? hand_out(c, s, b, size, key & ~(uint32_t)KEY_ANY) : 0;
     lock_release(&s->lock);
     return address;
@@ -234,7 +235,8 @@ uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer) {
     const struct kind kind = thread_device.kind;
     if (unlikely((counter_get(&s->counts->hits) + 1) % SAMPLE_EVERY == 0)) return take_sample(c, s, size, key, layer);
     if (unlikely(!lock_try(&s->lock))) return take_contended(c, s, size, key, layer);
-    bool usual = TAILQ_EMPTY(&s->pending) && !stands_apart(kind);
+    const struct block *waiting = TAILQ_FIRST(&s->pending);
+    bool usual = !(waiting && fence_has_passed(waiting->epoch)) && !stands_apart(kind);
     struct block *b = likely(usual) ? shard_take_last(s, size, (enum coppice_type)kind.type, key) : NULL;
     if (unlikely(!b)) return take_looking(c, s, size, key, layer);
     becomes_live(s, b, size, kind);

@@ -19,7 +19,6 @@ static unsigned long seed = 1;
 static double seconds = 12;
 static _Atomic long operations, live[2], out_of_memory, shared, captured;
 static _Atomic bool stop, meet;
-static bool paged;
 static pthread_barrier_t barrier;
 
 struct held { CUdeviceptr p; size_t size; int where; CUstream stream; unsigned char value; };
@@ -113,7 +112,6 @@ static void share(struct worker *w, struct held *h) {
     (void)w;
     OK(p_cuStreamSynchronize(h->stream));
     CUresult exported = p_cuIpcGetMemHandle(&l.handle, h->p);
-    if (exported == CUDA_ERROR_NOT_SUPPORTED && paged) return; /* memory made of pages has no such handle */
     CHECK(exported == CUDA_SUCCESS, "an export answered %d", (int)exported);
     pthread_mutex_lock(&writing);
     CHECK(write(peer_socket, &l, sizeof l) == sizeof l && read(peer_socket, &answer, 1) == 1, "the second process is gone");
@@ -261,7 +259,6 @@ int main(int argc, char **argv) {
     if (argc > 1) seed = strtoul(argv[1], NULL, 10);
     if (argc > 2) seconds = atof(argv[2]);
     if (!getenv("SIM_SEED")) setenv("SIM_SEED", argc > 1 ? argv[1] : "11", 1);
-    paged = getenv("COPPICE_DEVICE_BACKEND") && strcmp(getenv("COPPICE_DEVICE_BACKEND"), "page") == 0;
     int ends[2];
     char number[16];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);

@@ -61,9 +61,7 @@ static void exported(void) {
     CUdeviceptr p = get(SIZE), base = 0;
     size_t size = 0;
     CUipcMemHandle handle;
-    const char *backend = getenv("COPPICE_DEVICE_BACKEND");
-    bool paged = backend && strcmp(backend, "page") == 0; /* then only what the driver gave after all can be exported */
-    if (!paged || p_cuIpcGetMemHandle(&handle, p + 4096) != CUDA_ERROR_NOT_SUPPORTED) DO(cuIpcGetMemHandle, &handle, p + 4096);
+    DO(cuIpcGetMemHandle, &handle, p + 4096);
     DO(cuMemGetAddressRange_v2, &base, &size, p + 4096);
     CHECK(base == p && size == SIZE);
     put(p);

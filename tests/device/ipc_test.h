@@ -9,7 +9,7 @@
 #define MB ((size_t)1 << 20)
 #define LAZY CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS
 
-enum what { OPEN, CLOSE, FILL, HOLDS, RANGE, FREE, TAKE, SHOW, NUMBER, RESET, CLOSE_IN_CAPTURE, DEVICE };
+enum what { OPEN, CLOSE, FILL, HOLDS, RANGE, FREE, TAKE, SHOW, NUMBER, RESET, CLOSE_IN_CAPTURE, DEVICE, PEER, ACCESS };
 struct order { enum what what; CUipcMemHandle handle; CUdeviceptr at; size_t size; int value; char field[32]; };
 struct answer { CUresult result; CUipcMemHandle handle; CUdeviceptr at; size_t size; double number; };
 struct other { pid_t pid; int socket; };
@@ -35,6 +35,24 @@ static CUresult close_in_capture(CUdeviceptr at) {
     return closed;
 }
 
+/* Device 1 may reach what device 0 has from now on. */
+static CUresult enable_peer(void) {
+    __typeof__(&cuCtxEnablePeerAccess) enable = (__typeof__(enable))dlsym(dlopen("libcuda.so.1", RTLD_NOW), "cuCtxEnablePeerAccess");
+    CUcontext one;
+    OK(p_cuDevicePrimaryCtxRetain(&one, 1));
+    OK(p_cuCtxSetCurrent(one));
+    CUresult enabled = enable(test_context, 0);
+    OK(p_cuCtxSetCurrent(test_context));
+    return enabled;
+}
+static CUresult access_of(CUdeviceptr at, int device, size_t *flags) {
+    __typeof__(&cuMemGetAccess) get = (__typeof__(get))dlsym(dlopen("libcuda.so.1", RTLD_NOW), "cuMemGetAccess");
+    unsigned long long found = 0;
+    CUresult result = get(&found, &(CUmemLocation){ .type = CU_MEM_LOCATION_TYPE_DEVICE, .id = device }, at);
+    *flags = found;
+    return result;
+}
+
 static struct answer obey(const struct order *o) {
     struct answer a = { .at = o->at };
     switch (o->what) {
@@ -52,6 +70,8 @@ static struct answer obey(const struct order *o) {
     case SHOW: a.result = p_cuIpcGetMemHandle(&a.handle, o->at); break;
     case NUMBER: a.number = stat_number(o->field); break;
     case RESET: a.result = p_cuDevicePrimaryCtxReset_v2(0); break;
+    case PEER: a.result = enable_peer(); break;
+    case ACCESS: a.result = access_of(o->at, o->value, &a.size); break;
     case DEVICE: {
         CUcontext context;
         a.result = p_cuDevicePrimaryCtxRetain(&context, o->value);

@@ -1,5 +1,6 @@
 // backend: page
 // env: COPPICE_DEVICE_BACKEND=page
+// env: SIM_DEVICES=2
 /* Legacy IPC of memory made of pages between processes that run Coppice, with the driver's own semantics: a handle names the whole
  * allocation, the same each time; what one side writes the other reads, also at an offset from the base; opening counts; the exporter
  * cannot open its own; flags are checked; an importer may use the other backend. Without Coppice the driver's own error is answered. */
@@ -80,6 +81,20 @@ static void closes_in_a_capture(char *self, CUdeviceptr p) {
     give(other);
 }
 
+/* Peers of the importer's context reach what it has open, and what it opens later. */
+static void peers_reach_it(char *self, const char *setting, CUdeviceptr large, CUdeviceptr small) {
+    struct other o = begin(self, setting);
+    CUdeviceptr p = TOLD(&o, OPEN, handle_of(large)).at;
+    CHECK(TOLD(&o, ACCESS, .at = p, .value = 0).size == CU_MEM_ACCESS_FLAGS_PROT_READWRITE && TOLD(&o, ACCESS, .at = p, .value = 1).size == 0);
+    TOLD_OK(&o, PEER);
+    CUdeviceptr q = TOLD(&o, OPEN, handle_of(small)).at;
+    for (int device = 0; device < 2; device++) {
+        CHECK(TOLD(&o, ACCESS, .at = p + LARGE - 1, .value = device).size == CU_MEM_ACCESS_FLAGS_PROT_READWRITE, "device %d", device);
+        CHECK(TOLD(&o, ACCESS, .at = q, .value = device).size == CU_MEM_ACCESS_FLAGS_PROT_READWRITE, "device %d", device);
+    }
+    end(&o);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) return be_another(atoi(argv[1]));
     start();
@@ -89,6 +104,8 @@ int main(int argc, char **argv) {
     opens_and_writes(argv[0], NULL, large, small);
     opens_and_writes(argv[0], "COPPICE_DEVICE_BACKEND=block", large, small);
     is_refused(argv[0], large);
+    peers_reach_it(argv[0], NULL, large, small);
+    peers_reach_it(argv[0], "COPPICE_DEVICE_BACKEND=block", large, small);
     closes_in_a_capture(argv[0], large);
     give(before), give(large), give(small), give(after);
     CHECK(stat_number("live_bytes") == 0);

@@ -43,12 +43,12 @@ $(B)/libcoppice.so: $(LIB_OBJ) $(B)/obj/jemalloc.a preload/export.map
 	  -Wl,-soname,libcoppice.so -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,--as-needed -Wl,--gc-sections -lm -ldl -lpthread
 
 # --- the coppice program: reads counters; links base and stats only
-CLI_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard src/cli/*.c src/base/*.c src/stats/*.c))
+CLI_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard src/cli/*.c src/tool/*.c src/base/*.c src/stats/*.c))
 $(B)/coppice: $(CLI_OBJ)
 	$(Q)$(CC) $(OPT) $(EXTRA) -o $@ $(CLI_OBJ)
 
 # --- coppice-replay: drives the device pool with a trace; links the library without its hooks
-REPLAY_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard src/replay/*.c)) $(filter-out $(B)/obj/preload/%,$(LIB_OBJ)) $(B)/obj/jemalloc.a
+REPLAY_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard src/replay/*.c src/tool/*.c)) $(filter-out $(B)/obj/preload/%,$(LIB_OBJ)) $(B)/obj/jemalloc.a
 $(B)/coppice-replay: $(REPLAY_OBJ)
 	$(Q)$(CC) $(OPT) $(EXTRA) -o $@ $(REPLAY_OBJ) -Wl,--gc-sections -lm -ldl -lpthread
 

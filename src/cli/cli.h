@@ -4,6 +4,7 @@
  * env do: 125 (our own trouble), 126 (found but cannot be run with Coppice), 127 (not found). */
 #ifndef COPPICE_CLI_CLI_H
 #define COPPICE_CLI_CLI_H
+#include "tool/tool.h"
 #include <stdbool.h>
 
 enum { OK = 0, NOTHING = 1, MISUSE = 2, TROUBLE = 125, CANNOT_RUN = 126, NOT_FOUND = 127 };
@@ -13,7 +14,4 @@ int command_stat(int count, char **words);
 int command_trim(int count, char **words);
 int command_set(int count, char **words);
 int command_options(int count, char **words);
-
-/* "coppice: " and the formatted line on standard error; returns `status`. */
-int complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #endif

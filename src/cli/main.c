@@ -4,19 +4,10 @@
 #include "base/version.h"
 #include "cli/cli.h"
 #include "cli/records.h"
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-int complain(int status, const char *format, ...) {
-    va_list rest;
-    va_start(rest, format);
-    fputs("coppice: ", stderr);
-    vfprintf(stderr, format, rest);
-    fputc('\n', stderr);
-    va_end(rest);
-    return status;
-}
+const char tool_name[] = "coppice";
 
 static const char usage[] =
     "coppice run [--OPTION=VALUE…] [--intern-params] -- COMMAND…  run a program with Coppice preloaded\n"

@@ -40,21 +40,6 @@ static int set_option(const char *word) {
 
 /* --- the library, and what belongs to it */
 
-/* A file of ours: the first of two places beside this program (in a build, in an installation) that is there. */
-static bool find_beside(const char *const places[2], char *path) {
-    char folder[PATH_MAX], candidate[PATH_MAX + 64];
-    ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
-    if (n <= 0) return false;
-    folder[n] = 0;
-    char *slash = strrchr(folder, '/');
-    if (slash) *slash = 0;
-    for (unsigned i = 0; i < 2; i++) {
-        snprintf(candidate, sizeof candidate, "%s/%s", folder, places[i]);
-        if (realpath(candidate, path) && access(path, R_OK) == 0) return true;
-    }
-    return false;
-}
-
 static bool find_library(char *path) { return find_beside((const char *const[]){ "libcoppice.so", "../lib/coppice/libcoppice.so" }, path); }
 
 /* Python looks for sitecustomize there first, and for our modules one folder above. */

@@ -4,7 +4,6 @@
 #include "replay/replay.h"
 #include <inttypes.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,15 +11,7 @@
 
 enum { OK, FAILED, MISUSE };
 
-int complain(int status, const char *format, ...) {
-    va_list rest;
-    va_start(rest, format);
-    fputs("coppice-replay: ", stderr);
-    vfprintf(stderr, format, rest);
-    fputc('\n', stderr);
-    va_end(rest);
-    return status;
-}
+const char tool_name[] = "coppice-replay";
 
 static const char usage[] =
     "coppice-replay [OPTIONS] FILE    drives the device pool with a trace (COPPICE_TRACE) and says what it took\n"

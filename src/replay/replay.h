@@ -6,6 +6,7 @@
  * that says what is wrong. One thread. */
 #ifndef COPPICE_REPLAY_REPLAY_H
 #define COPPICE_REPLAY_REPLAY_H
+#include "tool/tool.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +48,4 @@ const char *drive(const struct trace *trace, const struct drive_options *options
 
 /* Makes a trace of a PyTorch snapshot by the Python tool beside this program; 0 or an exit status, said. */
 int snapshot_convert(const char *snapshot, const char *out);
-/* "coppice-replay: " and the formatted line on standard error; returns `status`. */
-int complain(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #endif

@@ -116,7 +116,8 @@ BEHAVIOUR(primary_state_follows_retains, PRIMARY) {
     OK(cuDevicePrimaryCtxGetState(0, &flags, &active));
     CHECK(active == 0);
 }
-BEHAVIOUR(primary_release_frees_memory, PRIMARY) {
+/* 256 MiB in the primary context, looked at from another; what was free before. */
+static size_t take_in_primary(void) {
     CUdeviceptr p;
     CUcontext c, d = begin();
     OK(cuCtxCreate(&c, NULL, 0, 0));
@@ -124,17 +125,15 @@ BEHAVIOUR(primary_release_frees_memory, PRIMARY) {
     OK(cuCtxPushCurrent(d));
     OK(cuMemAlloc(&p, 256 << 20));
     OK(cuCtxPopCurrent(NULL));
+    return before;
+}
+BEHAVIOUR(primary_release_frees_memory, PRIMARY) {
+    size_t before = take_in_primary();
     OK(cuDevicePrimaryCtxRelease(0));
     CHECK(free_memory() >= before);
 }
 BEHAVIOUR(primary_reset_destroys_allocations, PRIMARY) {
-    CUdeviceptr p;
-    CUcontext c, d = begin();
-    OK(cuCtxCreate(&c, NULL, 0, 0));
-    size_t before = free_memory();
-    OK(cuCtxPushCurrent(d));
-    OK(cuMemAlloc(&p, 256 << 20));
-    OK(cuCtxPopCurrent(NULL));
+    size_t before = take_in_primary();
     OK(cuDevicePrimaryCtxReset(0));
     CHECK(free_memory() + (64 << 20) >= before);
 }

@@ -4,7 +4,7 @@
  * file, pages of another size than the handle or than the memory. Each costs at most a line and an error, nothing is left mapped, and
  * who is honest is served after it. Who asks an exporter for what it was not shown gets nothing, and is cut off when it breaks the rules. */
 #include "ipc_test.h"
-#include "../../src/intern/channel.h"
+#include "frames.h"
 #include <sys/mman.h>
 #include <sys/un.h>
 enum { SLOTS = 3 };
@@ -25,34 +25,10 @@ static int unix_socket(const char *path, bool listens) {
     CHECK(done, "no socket %s", path);
     return fd;
 }
-static void send_frame(int fd, const void *bytes, size_t n, int descriptor) {
-    char room[CMSG_SPACE(sizeof(int))] = { 0 };
-    struct iovec part = { (void *)bytes, n };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-    if (descriptor >= 0) {
-        message.msg_control = room, message.msg_controllen = sizeof room;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-        c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &descriptor, sizeof(int));
-    }
-    sendmsg(fd, &message, MSG_NOSIGNAL);
-}
-
 /* --- who was asked */
 enum lie { HONEST, GARBAGE, HANGS_UP, NO_DESCRIPTOR, A_FILE, NO_SLOTS, TOO_MANY_SLOTS, TOO_FEW_PAGES, LARGER_THAN_IT_IS, OTHER_FRAME, SILENCE, LIES };
 static const CUresult answers[] = { [HONEST] = CUDA_SUCCESS, [HANGS_UP] = CUDA_ERROR_INVALID_HANDLE, [NO_DESCRIPTOR] = CUDA_ERROR_INVALID_HANDLE, [LIES] = 0 };
 
-static int page_of(size_t size) {
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW);
-    __typeof__(&cuMemExportToShareableHandle) export = (__typeof__(export))dlsym(driver, "cuMemExportToShareableHandle");
-    CUmemGenericAllocationHandle handle;
-    CUmemAllocationProp prop = { .type = CU_MEM_ALLOCATION_TYPE_PINNED, .location.type = CU_MEM_LOCATION_TYPE_DEVICE,
-                                 .requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR };
-    int fd;
-    OK(p_cuMemCreate(&handle, size, &prop, 0));
-    OK(export(&fd, handle, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
-    return fd;
-}
 static void reply(int fd, enum lie lie, int page, int file) {
     struct { struct channel_head head; uint32_t slots; } answer = { { CHANNEL_MAGIC, CHANNEL_ANSWER, 1, 0 }, SLOTS };
     if (lie == GARBAGE) send_frame(fd, "garbage", 7, page);
@@ -67,7 +43,7 @@ static void reply(int fd, enum lie lie, int page, int file) {
 static int be_a_liar(enum lie lie) {
     struct { struct channel_head head; uint64_t token[2]; } asked;
     start();
-    int page = page_of(lie == LARGER_THAN_IT_IS || lie == TOO_FEW_PAGES ? 2 << 20 : (2 << 20) * SLOTS), file = memfd_create("lie", 0);
+    int page = shareable_memory(lie == LARGER_THAN_IT_IS || lie == TOO_FEW_PAGES ? 2 << 20 : (2 << 20) * SLOTS), file = memfd_create("lie", 0);
     int listener = unix_socket(path_of(1, 1), true);
     CHECK(ftruncate(file, (2 << 20) * SLOTS) == 0 && write(4, "", 1) == 1);
     for (int fd; (fd = accept(listener, NULL, NULL)) >= 0; close(fd))

@@ -6,7 +6,7 @@
  * of other contents, of another size. Nothing is shared with them, nothing is lost, and each costs at most a line and its
  * patience once. Peers that ask for what there is not, too much, or nothing at all are cut off, and those who are honest are still served. */
 #include "weights_test.h"
-#include "../../src/intern/channel.h"
+#include "frames.h"
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,37 +21,16 @@ static const char *folder(void) {
 }
 
 /* --- frames, by hand */
-static void send_bytes(int fd, const void *bytes, size_t n, int descriptor) {
-    char room[CMSG_SPACE(sizeof(int))] = { 0 };
-    struct iovec part = { (void *)bytes, n };
-    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
-    if (descriptor >= 0) {
-        message.msg_control = room, message.msg_controllen = sizeof room;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-        c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &descriptor, sizeof(int));
-    }
-    sendmsg(fd, &message, MSG_NOSIGNAL);
-}
 struct frame { struct channel_head head; uint32_t answer[128]; };
 static void send_answers(int fd, uint32_t count, int descriptor) {
     struct frame f = { .head = { CHANNEL_MAGIC, CHANNEL_ANSWER, count, 0 } };
     for (unsigned i = 0; i < 128; i++) f.answer[i] = i + 1;
-    send_bytes(fd, &f, sizeof f.head + count * 4, descriptor);
+    send_frame(fd, &f, sizeof f.head + count * 4, descriptor);
 }
 
 /* --- a peer that lies: claims to have every page, and sends this for it */
 enum lie { GARBAGE, TOO_MANY, SILENCE, NO_DESCRIPTOR, A_FILE, OTHER_CONTENTS, OTHER_SIZE, LIES };
 
-static int handle_of(size_t size) {
-    CUmemGenericAllocationHandle handle;
-    CUmemAllocationProp prop = { .type = CU_MEM_ALLOCATION_TYPE_PINNED, .location.type = CU_MEM_LOCATION_TYPE_DEVICE,
-                                 .requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR };
-    int fd;
-    OK(CALL(cuMemCreate)(&handle, size, &prop, 0));
-    OK(CALL(cuMemExportToShareableHandle)(&fd, handle, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
-    return fd;
-}
 static int what_it_sends(enum lie lie) {
     if (lie == A_FILE) {
         int fd = memfd_create("lie", 0);
@@ -59,12 +38,12 @@ static int what_it_sends(enum lie lie) {
         return fd;
     }
     start();
-    return handle_of(lie == OTHER_SIZE ? 4 << 20 : 2 << 20);
+    return shareable_memory(lie == OTHER_SIZE ? 4 << 20 : 2 << 20);
 }
 static void answer(int fd, enum lie lie, int descriptor) {
     struct { struct channel_head head; uint64_t hash[64]; } asked;
     while (recv(fd, &asked, sizeof asked, 0) > 0) {
-        if (lie == GARBAGE) send_bytes(fd, "garbage", 7, -1);
+        if (lie == GARBAGE) send_frame(fd, "garbage", 7, -1);
         else if (lie == TOO_MANY) send_answers(fd, 100, -1);
         else if (lie == SILENCE) continue;
         else if (asked.head.kind == CHANNEL_OFFER) send_answers(fd, asked.head.count, -1);
@@ -123,9 +102,9 @@ static void be_a_nuisance(void) {
     char byte;
     for (unsigned i = 0; i < 3; i++) { /* cut off */
         fd = connect_to(name);
-        if (i == 0) send_bytes(fd, "garbage", 7, 0);
-        else if (i == 1) send_bytes(fd, &f1, sizeof f1.head, -1);
-        else send_bytes(fd, &much, sizeof much, -1);
+        if (i == 0) send_frame(fd, "garbage", 7, 0);
+        else if (i == 1) send_frame(fd, &f1, sizeof f1.head, -1);
+        else send_frame(fd, &much, sizeof much, -1);
         CHECK(recv(fd, &byte, 1, 0) == 0, "who broke the rules was not cut off (%u)", i);
         close(fd);
     }
@@ -133,7 +112,7 @@ static void be_a_nuisance(void) {
     for (uint32_t i = 0; i < 40; i++) {
         struct channel_head fetch = { CHANNEL_MAGIC, CHANNEL_FETCH, i < 32 ? 1u << i : i == 33 ? UINT32_MAX : i * 77777777, 0 };
         struct channel_head got = { 0 };
-        send_bytes(fd, &fetch, sizeof fetch, -1);
+        send_frame(fd, &fetch, sizeof fetch, -1);
         CHECK(recv(fd, &got, sizeof got, 0) == sizeof got && got.kind == CHANNEL_ANSWER, "no answer to number %u", i);
     }
     for (unsigned i = 0; i < 80; i++) CHECK(connect_to(name) >= 0); /* who says nothing, and stays */

@@ -34,6 +34,18 @@ struct CUgraph_st {
 
 struct CUgraphExec_st { struct object object; CUgraph graph; unsigned long long flags; CUgraphNode *order; size_t count; _Atomic int refs; CUcontext context; };
 
+/* The generic form of a node's parameters, as its own. */
+static inline CUDA_KERNEL_NODE_PARAMS graph_kernel_params(const CUgraphNodeParams *p) {
+    return (CUDA_KERNEL_NODE_PARAMS){ .func = p->kernel.func, .kern = p->kernel.kern, .gridDimX = p->kernel.gridDimX,
+        .gridDimY = p->kernel.gridDimY, .gridDimZ = p->kernel.gridDimZ, .blockDimX = p->kernel.blockDimX,
+        .blockDimY = p->kernel.blockDimY, .blockDimZ = p->kernel.blockDimZ, .sharedMemBytes = p->kernel.sharedMemBytes,
+        .kernelParams = p->kernel.kernelParams, .extra = p->kernel.extra };
+}
+static inline CUDA_MEMSET_NODE_PARAMS graph_memset_params(const CUgraphNodeParams *p) {
+    return (CUDA_MEMSET_NODE_PARAMS){ .dst = p->memset.dst, .pitch = p->memset.pitch, .value = p->memset.value,
+        .elementSize = p->memset.elementSize, .width = p->memset.width, .height = p->memset.height };
+}
+
 CUgraph graph_new(void);
 void graph_free(CUgraph graph);
 CUgraph graph_clone(CUgraph graph);

@@ -136,16 +136,12 @@ CUresult DRV(cuGraphAddNode_v2)(CUgraphNode *out, CUgraph g, const CUgraphNode *
     if (!p) return CUDA_ERROR_INVALID_VALUE;
     switch (p->type) {
     case CU_GRAPH_NODE_TYPE_KERNEL: {
-        CUDA_KERNEL_NODE_PARAMS k = { .func = p->kernel.func, .kern = p->kernel.kern, .gridDimX = p->kernel.gridDimX,
-            .gridDimY = p->kernel.gridDimY, .gridDimZ = p->kernel.gridDimZ, .blockDimX = p->kernel.blockDimX,
-            .blockDimY = p->kernel.blockDimY, .blockDimZ = p->kernel.blockDimZ, .sharedMemBytes = p->kernel.sharedMemBytes,
-            .kernelParams = p->kernel.kernelParams, .extra = p->kernel.extra };
+        CUDA_KERNEL_NODE_PARAMS k = graph_kernel_params(p);
         return DRV(cuGraphAddKernelNode_v2)(out, g, after, count, &k);
     }
     case CU_GRAPH_NODE_TYPE_MEMCPY: return DRV(cuGraphAddMemcpyNode)(out, g, after, count, &p->memcpy.copyParams, p->memcpy.copyCtx);
     case CU_GRAPH_NODE_TYPE_MEMSET: {
-        CUDA_MEMSET_NODE_PARAMS f = { .dst = p->memset.dst, .pitch = p->memset.pitch, .value = p->memset.value,
-            .elementSize = p->memset.elementSize, .width = p->memset.width, .height = p->memset.height };
+        CUDA_MEMSET_NODE_PARAMS f = graph_memset_params(p);
         return DRV(cuGraphAddMemsetNode)(out, g, after, count, &f, p->memset.ctx);
     }
     case CU_GRAPH_NODE_TYPE_HOST: {

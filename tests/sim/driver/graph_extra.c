@@ -175,16 +175,12 @@ CUresult DRV(cuGraphNodeSetParams)(CUgraphNode n, CUgraphNodeParams *p) {
     if (!is(n, GRAPH_NODE) || !p || p->type != n->work.type) return CUDA_ERROR_INVALID_VALUE;
     switch (p->type) {
     case CU_GRAPH_NODE_TYPE_KERNEL: {
-        CUDA_KERNEL_NODE_PARAMS k = { .func = p->kernel.func, .kern = p->kernel.kern, .gridDimX = p->kernel.gridDimX,
-            .gridDimY = p->kernel.gridDimY, .gridDimZ = p->kernel.gridDimZ, .blockDimX = p->kernel.blockDimX,
-            .blockDimY = p->kernel.blockDimY, .blockDimZ = p->kernel.blockDimZ, .sharedMemBytes = p->kernel.sharedMemBytes,
-            .kernelParams = p->kernel.kernelParams, .extra = p->kernel.extra };
+        CUDA_KERNEL_NODE_PARAMS k = graph_kernel_params(p);
         return DRV(cuGraphKernelNodeSetParams_v2)(n, &k);
     }
     case CU_GRAPH_NODE_TYPE_MEMCPY: return DRV(cuGraphMemcpyNodeSetParams)(n, &p->memcpy.copyParams);
     case CU_GRAPH_NODE_TYPE_MEMSET: {
-        CUDA_MEMSET_NODE_PARAMS f = { .dst = p->memset.dst, .pitch = p->memset.pitch, .value = p->memset.value,
-            .elementSize = p->memset.elementSize, .width = p->memset.width, .height = p->memset.height };
+        CUDA_MEMSET_NODE_PARAMS f = graph_memset_params(p);
         return DRV(cuGraphMemsetNodeSetParams)(n, &f);
     }
     case CU_GRAPH_NODE_TYPE_HOST: {

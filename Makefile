@@ -42,7 +42,7 @@ $(B)/libcoppice.so: $(LIB_OBJ) $(B)/obj/jemalloc.a preload/export.map
 	$(Q)$(CC) -shared $(OPT) $(EXTRA) -o $@ $(LIB_OBJ) $(B)/obj/jemalloc.a -Wl,--version-script=preload/export.map \
 	  -Wl,-soname,libcoppice.so -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,--as-needed -Wl,--gc-sections -lm -ldl -lpthread
 
-# --- the coppice program: reads counters; links base and stats only
+# --- the coppice program: reads counters; of the library it links base and stats only
 CLI_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard src/cli/*.c src/tool/*.c src/base/*.c src/stats/*.c))
 $(B)/coppice: $(CLI_OBJ)
 	$(Q)$(CC) $(OPT) $(EXTRA) -o $@ $(CLI_OBJ)

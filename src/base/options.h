@@ -1,6 +1,6 @@
-/* options.h: the configuration of one process, read once from COPPICE_* variables and, except for those that are LIVE, never again.
- * An *option* is a row of options.def. A wrong value gets one line that names the variable, the value and what is
- * accepted; the default is used (nothing is lost, nothing exits). Any thread may read at any time; after options_load the service thread alone writes. */
+/* options.h: the configuration of one process, read once from COPPICE_* variables and, except for those that are LIVE, never again. An
+ * *option* is a row of options.def. A wrong value gets one line that names the variable, the value and what is accepted; the default is
+ * used (nothing is lost, nothing exits). Any thread may read at any time; after options_load the service thread alone writes. */
 #ifndef COPPICE_BASE_OPTIONS_H
 #define COPPICE_BASE_OPTIONS_H
 #include <stdbool.h>

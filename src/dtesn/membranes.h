@@ -57,8 +57,8 @@ struct place { uint32_t id, level; };
 bool membranes_make(struct membranes *t, enum tree_pattern pattern, unsigned depth, uint64_t limit, struct dtesn_counters *seen);
 void membranes_unmake(struct membranes *t);
 
-/* Where `size` bytes of a type belong (untyped memory with the procedural): in the deepest level of the type's subtree whose membranes are large enough, and
- * there where the site (any number that names it, well mixed) says. A few loads. */
+/* Where `size` bytes of a type belong (untyped memory with the procedural): in the deepest level of the type's subtree whose membranes
+ * are large enough, and there where the site (any number that names it, well mixed) says. A few loads. */
 static inline struct place membranes_place(const struct membranes *t, enum coppice_type type, uint32_t site, uint64_t size) {
     const struct membrane_range *r = &t->range[type][size < 2 ? 0 : 64 - __builtin_clzll(size - 1)];
     return (struct place){ t->by_level[r->first + (uint32_t)(((uint64_t)site * r->count) >> 32)], r->level };

@@ -60,7 +60,8 @@ void heap_refresh_now_and_then(void);
 /* The same at once, for those who are about to show them; async-signal-safe (resident memory only). */
 void heap_refresh_resident(void);
 
-/* Called after an allocation of HEAP_VERY_LARGE and more, by the thread that made it: nobody's locks are held there. NULL: nobody wants to know. */
+/* Called after an allocation of HEAP_VERY_LARGE and more, by the thread that made it: nobody's locks are held there. NULL: nobody wants
+ * to know. */
 enum { HEAP_VERY_LARGE = 1 << 20 };
 extern void (*heap_on_very_large)(void) __attribute__((visibility("hidden")));
 

@@ -1,5 +1,5 @@
-/* packed.c: see packed.h. A block begins 8 bytes before what the program sees: its size, a multiple of 16, and two marks. The last word of a
- * free block is its size again, so that the next one finds its start. An area ends with a header of size 0 that is never free. */
+/* packed.c: see packed.h. A block begins 8 bytes before what the program sees: its size, a multiple of 16, and two marks. The last word
+ * of a free block is its size again, so that the next one finds its start. An area ends with a header of size 0 that is never free. */
 #include "heap/packed.h"
 #include "base/lock.h"
 #include "base/options.h"

@@ -1,14 +1,15 @@
 /* reach.h: taking pages out of everybody's reach, to look at them and to decide.
  *
- * Pages of private anonymous memory are moved to a place of our own (UFFDIO_MOVE, Linux 6.8): whoever touches them meanwhile, in user code
- * or in a system call, waits in the kernel. Page by page it is then decided: *put back* as it was, *dropped* (reads as zero from now on) or
- * *replaced* by a private mapping of a file. Write-protection would not do: a device or the kernel writes through an existing pin all the
- * same. Moving refuses pinned pages, pages still shared with a fork's other half, and pages that the kernel has merged; these stay in place.
+ * Pages of private anonymous memory are moved to a place of our own (UFFDIO_MOVE, Linux 6.8): whoever touches them meanwhile, in user
+ * code or in a system call, waits in the kernel. Page by page it is then decided: *put back* as it was, *dropped* (reads as zero from now
+ * on) or *replaced* by a private mapping of a file. Write-protection would not do: a device or the kernel writes through an existing pin
+ * all the same. Moving refuses pinned pages, pages still shared with a fork's other half, and pages that the kernel has merged; these
+ * stay in place.
  *
- * A *reach* lasts some 100 microseconds for a chunk of 2 MiB; no thread answers the waiting ones: they go on when the chunk is unregistered.
- * Between reach_out and reach_back the caller touches nothing in the chunk, calls no malloc and takes no lock that others hold while they
- * touch memory. One reach at a time in a process; fork waits for its end (a raw clone system call does not: its child may miss pages).
- * Needs full userfaultfd: privilege, /dev/userfaultfd, or vm.unprivileged_userfaultfd=1. */
+ * A *reach* lasts some 100 microseconds for a chunk of 2 MiB; no thread answers the waiting ones: they go on when the chunk is
+ * unregistered. Between reach_out and reach_back the caller touches nothing in the chunk, calls no malloc and takes no lock that others
+ * hold while they touch memory. One reach at a time in a process; fork waits for its end (a raw clone system call does not: its child may
+ * miss pages). Needs full userfaultfd: privilege, /dev/userfaultfd, or vm.unprivileged_userfaultfd=1. */
 #ifndef COPPICE_HEAP_REACH_H
 #define COPPICE_HEAP_REACH_H
 #include <stdbool.h>
@@ -31,13 +32,13 @@ struct reach {
 
 /* Does the kernel let us? Asked once a process, and again after fork. */
 bool reach_possible(void);
-/* Takes what it can of [at, at + pages) out of reach: `at` page-aligned, at most REACH_PAGES, in one mapping that may be written. True: reach_back
- * must follow, in this thread. False: nothing was changed. */
+/* Takes what it can of [at, at + pages) out of reach: `at` page-aligned, at most REACH_PAGES, in one mapping that may be written. True:
+ * reach_back must follow, in this thread. False: nothing was changed. */
 bool reach_out(struct reach *r, void *at, unsigned pages);
 /* Page i reads as zero from now on. */
 void reach_drop(struct reach *r, unsigned i);
-/* Pages [i, i + count), all out of reach, become a private mapping of the file. The content must be equal: that is the caller's to see to. False:
- * the kernel refused, they are as before. */
+/* Pages [i, i + count), all out of reach, become a private mapping of the file. The content must be equal: that is the caller's to see
+ * to. False: the kernel refused, they are as before. */
 bool reach_replace(struct reach *r, unsigned i, unsigned count, int fd, off_t offset);
 /* Puts back what is out of reach, and lets everybody go on. */
 void reach_back(struct reach *r);

@@ -1,8 +1,8 @@
 /* shared.h: pages of the heap that are a private mapping of a file of shared content (src/intern/share.h).
  *
  * A program cannot tell such a page from its own: a write makes it one. But it differs from anonymous memory when it is given back:
- * MADV_DONTNEED would bring the file's content again, not zeros, and MADV_FREE fails. So the heap *unshares* first: fresh anonymous memory is
- * mapped over the whole range. Marks are made and read while nobody has pages out of reach (heap/reach.h) or by who has. */
+ * MADV_DONTNEED would bring the file's content again, not zeros, and MADV_FREE fails. So the heap *unshares* first: fresh anonymous
+ * memory is mapped over the whole range. Marks are made and read while nobody has pages out of reach (heap/reach.h) or by who has. */
 #ifndef COPPICE_HEAP_SHARED_H
 #define COPPICE_HEAP_SHARED_H
 #include <stdbool.h>

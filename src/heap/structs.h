@@ -1,11 +1,11 @@
 /* structs.h: parameter structs of unmodified programs: small blocks of which a rule says `params` (docs/TYPES.md).
  *
  * A *pool* is one site and one size. It has *slabs* of its own, 64 KiB that hold nothing but its blocks, so what one line of a program
- * allocates lies together, a freed block serves the next request from there, and the content of what is live can be compared
- * block by block (intern/observe.h). A block is served from the lowest place that was freed, then from a fresh one. A slab that becomes empty is
- * given back to the system unless it is the only one of its pool with room.
- * One lock guards all pools: parameter sets come with requests, not with tokens. Larger blocks, and those for which there is no pool left,
- * are untyped. A program's contents are never shared here: a block is smaller than a page (docs/INTERN.md). */
+ * allocates lies together, a freed block serves the next request from there, and the content of what is live can be compared block by
+ * block (intern/observe.h). A block is served from the lowest place that was freed, then from a fresh one. A slab that becomes empty is
+ * given back to the system unless it is the only one of its pool with room. One lock guards all pools: parameter sets come with requests,
+ * not with tokens. Larger blocks, and those for which there is no pool left, are untyped. A program's contents are never shared here: a
+ * block is smaller than a page (docs/INTERN.md). */
 #ifndef COPPICE_HEAP_STRUCTS_H
 #define COPPICE_HEAP_STRUCTS_H
 #include "sites/site.h"

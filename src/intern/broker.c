@@ -1,5 +1,5 @@
-/* broker.c: see broker.h. Everything but the start belongs to the broker's thread. A client that is slow to take its answers or sends what it may
- * not is cut off. No malloc: the index is a mapping that grows by doubling. */
+/* broker.c: see broker.h. Everything but the start belongs to the broker's thread. A client that is slow to take its answers or sends
+ * what it may not is cut off. No malloc: the index is a mapping that grows by doubling. */
 #include "intern/broker.h"
 #include "base/log.h"
 #include "base/sys.h"

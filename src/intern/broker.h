@@ -1,6 +1,6 @@
-/* broker.h: the thread that knows which pages processes of this user have in common; see channel.h.
- * It keeps for each hash who offered it last, or in which file its content lies, and the files themselves for as long as one of those who fetched
- * or published them is connected. */
+/* broker.h: the thread that knows which pages processes of this user have in common; see channel.h. It keeps for each hash who offered it
+ * last, or in which file its content lies, and the files themselves for as long as one of those who fetched or published them is
+ * connected. */
 #ifndef COPPICE_INTERN_BROKER_H
 #define COPPICE_INTERN_BROKER_H
 #include <stdbool.h>

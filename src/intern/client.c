@@ -1,5 +1,5 @@
-/* client.c: see client.h. The program may close descriptors that it does not know and open its own under their numbers, so before each question
- * the socket is known by its cookie. Files are kept open and mapped only for the length of a round. */
+/* client.c: see client.h. The program may close descriptors that it does not know and open its own under their numbers, so before each
+ * question the socket is known by its cookie. Files are kept open and mapped only for the length of a round. */
 #include "intern/client.h"
 #include "base/clock.h"
 #include "base/log.h"

@@ -1,4 +1,5 @@
-/* observe.c: see observe.h. The table of samples has no lock: a slot belongs to whoever put an address there until that address is freed. */
+/* observe.c: see observe.h. The table of samples has no lock: a slot belongs to whoever put an address there until that address is
+ * freed. */
 #include "intern/observe.h"
 #include "base/clock.h"
 #include "base/sys.h"
@@ -128,8 +129,8 @@ static int by_group_and_hash(const void *a, const void *b) {
     return x->hash < y->hash ? -1 : x->hash > y->hash;
 }
 
-/* Parameter structs need no samples: all that live are known. As many as there is room for beside the samples; the next look goes on. A group of theirs
- * is STRUCTS and the pool. */
+/* Parameter structs need no samples: all that live are known. As many as there is room for beside the samples; the next look goes on. A
+ * group of theirs is STRUCTS and the pool. */
 #define STRUCTS 0x80000000u
 static void read_structs(int memory) {
     static const void *last;

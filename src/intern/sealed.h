@@ -1,8 +1,8 @@
 /* sealed.h: files of shared content.
  *
- * A *sealed file* is a memfd with `pages` pages of content, then their hashes, sealed: nobody can write, shrink or grow it any more, so what was
- * compared with it once stays equal. A file that comes from another process is believed nothing: it must have the seals and the right size
- * before it is mapped, and its hashes are only a hint whom to compare. */
+ * A *sealed file* is a memfd with `pages` pages of content, then their hashes, sealed: nobody can write, shrink or grow it any more, so
+ * what was compared with it once stays equal. A file that comes from another process is believed nothing: it must have the seals and the
+ * right size before it is mapped, and its hashes are only a hint whom to compare. */
 #ifndef COPPICE_INTERN_SEALED_H
 #define COPPICE_INTERN_SEALED_H
 #include <stdbool.h>
@@ -18,8 +18,8 @@ struct sealed {
     uint64_t inode;
 };
 
-/* Makes a file of the pages at `at[0..pages)` of this process, read through `memory` (/proc/self/mem), as they are just now: a page that is being
- * written is equal to nobody's afterwards. False: no memory for it. */
+/* Makes a file of the pages at `at[0..pages)` of this process, read through `memory` (/proc/self/mem), as they are just now: a page that
+ * is being written is equal to nobody's afterwards. False: no memory for it. */
 bool sealed_make(struct sealed *s, int memory, const uintptr_t *at, uint32_t pages);
 /* Maps the file `fd`, which is the sealed's from then on; false: it is not as it must be, and it is closed. `why` says what is wrong. */
 bool sealed_open(struct sealed *s, int fd, const char **why);

@@ -1,6 +1,6 @@
 /* share.c: the thread that looks, offers, publishes and merges; see share.h. All of it belongs to that thread, except share_start and
- * share_fork_child. Memory of the program is read through /proc/self/mem, never directly: a page that goes away meanwhile is an error there and no
- * signal. */
+ * share_fork_child. Memory of the program is read through /proc/self/mem, never directly: a page that goes away meanwhile is an error
+ * there and no signal. */
 #include "intern/share.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -26,8 +26,9 @@ enum { FIRST_MS = 200, HOT_MS = 2000, REST_MS = 60000, CALM_MS = 3000, ROUND_MS 
 #define STEADY ((uint64_t)1)
 #define OFFERED ((uint64_t)2)
 
-/* What is known of a page: the hash at the last look without its lowest bits, and flags in their place; 0: nothing. Once steady and offered it is not
- * read again until it is compared, or the chunk's turn to be read as a whole comes: reading is what costs, and a hash is no promise anyway. */
+/* What is known of a page: the hash at the last look without its lowest bits, and flags in their place; 0: nothing. Once steady and
+ * offered it is not read again until it is compared, or the chunk's turn to be read as a whole comes: reading is what costs, and a hash
+ * is no promise anyway. */
 struct chunk {
     uint32_t due_ms, interval_ms;
     uint16_t equal; /* pages that somebody else has too, of the last offers: for KSM */
@@ -92,8 +93,8 @@ static void compare(const struct reach *r, const uint32_t *place, unsigned char 
     }
 }
 
-/* Each run costs a mapping and a few waits for whoever else changes mappings. For a page or two that is paid where nothing has changed for seconds, as
- * long as there are few mappings, and a few times a round. */
+/* Each run costs a mapping and a few waits for whoever else changes mappings. For a page or two that is paid where nothing has changed
+ * for seconds, as long as there are few mappings, and a few times a round. */
 static unsigned run_least(struct page_ref p) {
     const struct chunk *c = &segments[p.segment].chunk[p.page / REACH_PAGES];
     return c->rests && c->interval_ms >= CALM_MS && mappings_made < mappings_most / FEW_MAPPINGS && short_left > 0 ? 1 : RUN_LEAST;

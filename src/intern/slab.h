@@ -46,8 +46,8 @@ extern struct slab_store slab_store;
 bool slab_init(size_t contents);
 /* How many bits ids have. */
 unsigned slab_id_bits(void);
-/* A block with these bytes. Its id, and in `fields` what its entry is to come alive with; else SLAB_NO_ROOM or SLAB_REFUSED. `number` is the
- * number of the tag. */
+/* A block with these bytes. Its id, and in `fields` what its entry is to come alive with; else SLAB_NO_ROOM or SLAB_REFUSED. `number` is
+ * the number of the tag. */
 uint32_t slab_put(const void *bytes, size_t length, uint32_t tag, unsigned number, uint64_t *fields);
 /* The entry died; `w` was its word. */
 void slab_free(uint32_t id, uint64_t w);

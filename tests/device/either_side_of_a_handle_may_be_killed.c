@@ -34,7 +34,7 @@ int main(int argc, char **argv) {
     EXPECT(CUDA_ERROR_INVALID_HANDLE, p_cuIpcOpenMemHandle_v2(&again, never.handle, LAZY));
     CHECK(now() - begun < 3, "who is dead was waited for");
     OK(p_cuIpcCloseMemHandle(mine)); OK(p_cuIpcCloseMemHandle(mine));
-    nothing_is_left_but(stat_number("reserved_bytes"));
+    nothing_is_left_of_others();
     /* the importer */
     CUdeviceptr p = take_filled(SIZE, 3), small = take_filled(500, 4);
     for (int i = 0; i < 2; i++) {
@@ -47,6 +47,6 @@ int main(int argc, char **argv) {
     }
     give(p), give(small);
     CHECK(stat_number("live_bytes") == 0);
-    nothing_is_left_but(stat_number("reserved_bytes"));
+    nothing_is_left_of_others();
     return 0;
 }

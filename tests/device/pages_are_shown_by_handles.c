@@ -109,6 +109,6 @@ int main(int argc, char **argv) {
     closes_in_a_capture(argv[0], large);
     give(before), give(large), give(small), give(after);
     CHECK(stat_number("live_bytes") == 0);
-    nothing_is_left_but(stat_number("reserved_bytes"));
+    nothing_is_left_of_others();
     return 0;
 }

@@ -42,6 +42,7 @@ int main(int argc, char **argv) {
     end(&o);
     CHECK(all_are(a, 1, SIZE) && all_are(c, 3, SIZE));
     give(a), give(c);
-    nothing_is_left_but(0);
+    nothing_is_left_of_others();
+    CHECK(truth().live == 0);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "preload/cuda_hook.h"
 #include "base/start.h"
 #include "device/work.h"
+#include "heap/thread.h"
 #include "intern/peers.h"
 #include "preload/cuda_weights.h"
 #include "preload/symbol_lookup.h"
@@ -46,6 +47,7 @@ static void *find_for_device(const char *name) { return next_symbol(name, "libcu
 
 static COLD bool open_driver(void) {
     if (!library_is_loaded("libcuda.so.1")) return false;
+    heap_settle_child(); /* what is counted from here on is not the parent's */
     void *handle = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
     for (unsigned i = 0; i < HOOK_COUNT; i++) {
         atomic_store(&hook_own[i], real_dlsym(handle, hook_rows[i].name));

@@ -95,14 +95,39 @@ static void peers_reach_it(char *self, const char *setting, CUdeviceptr large, C
     end(&o);
 }
 
+/* A fork's child that has not called exec, and whose counters may be its parent's still, is a process of its own. */
+static struct other fork_another(void) {
+    int ends[2];
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    pid_t pid = fork();
+    if (pid == 0) close(ends[0]), exit(be_another(ends[1]));
+    close(ends[1]);
+    return (struct other){ pid, ends[0] };
+}
+static void forks_are_others(struct other *o, CUdeviceptr mine) {
+    CUdeviceptr theirs = TOLD(o, TAKE, .size = LARGE).at, p;
+    TOLD_OK(o, FILL, .at = theirs, .size = LARGE, .value = 0x31);
+    struct answer shown = TOLD(o, SHOW, .at = theirs);
+    OK(shown.result);
+    OK(p_cuIpcOpenMemHandle_v2(&p, shown.handle, LAZY));
+    CHECK(all_are(p, 0x31, LARGE));
+    OK(p_cuMemsetD8_v2(mine, 0x32, LARGE));
+    OK(p_cuCtxSynchronize());
+    TOLD_OK(o, HOLDS, .at = TOLD(o, OPEN, handle_of(mine)).at, .size = LARGE, .value = 0x32);
+    OK(p_cuIpcCloseMemHandle(p));
+    end(o);
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) return be_another(atoi(argv[1]));
+    struct other forked = fork_another();
     start();
     need_simulator();
     CUdeviceptr before = take(700), large = take(LARGE), small = take(SMALL), after = take(700);
     shows_blocks(large, small);
     opens_and_writes(argv[0], NULL, large, small);
     opens_and_writes(argv[0], "COPPICE_DEVICE_BACKEND=block", large, small);
+    forks_are_others(&forked, large);
     is_refused(argv[0], large);
     peers_reach_it(argv[0], NULL, large, small);
     peers_reach_it(argv[0], "COPPICE_DEVICE_BACKEND=block", large, small);

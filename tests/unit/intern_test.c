@@ -76,7 +76,18 @@ START_TEST(colliding_hashes_are_told_apart) {
 }
 END_TEST
 
+START_TEST(a_long_content_is_not_its_beginning) {
+    static const char bytes[600];
+    intern_hash_bits = 0;
+    const void *whole = intern(bytes, 600, 0), *beginning = intern(bytes, 400, 0);
+    ck_assert(whole && beginning && whole != beginning);
+    ck_assert(intern(bytes, 600, 0) == whole && intern(bytes, 400, 0) == beginning);
+    valid();
+}
+END_TEST
+
 START_TEST(any_number_of_tags_is_told_apart) {
+    intern_hash_bits = 0; /* the hash knows the tag, too: it shall not be what tells them apart */
     const void *at[40][3];
     static char bytes[400];
     const size_t length[] = { 0, 20, sizeof bytes };
@@ -212,7 +223,7 @@ END_TEST
 
 int main(void) {
     return CASES("intern", usual_table, NULL, equal_contents_have_one_address, another_tag_length_or_byte_is_another_content,
-                 every_length_is_kept_whole_and_aligned, colliding_hashes_are_told_apart, a_page_of_tiny_contents_has_slots_for_each,
+                 every_length_is_kept_whole_and_aligned, colliding_hashes_are_told_apart, a_long_content_is_not_its_beginning, a_page_of_tiny_contents_has_slots_for_each,
                  any_number_of_tags_is_told_apart, interned_bytes_can_be_interned_again, old_ones_expire_when_the_interval_has_passed,
                  use_keeps_young, a_time_that_goes_back_expires_nothing, ten_thousand_live_sets_cost_half_of_their_bytes_more_at_most,
                  ten_thousand_live_encodings_cost_half_of_their_bytes_more_at_most, numbers_are_what_was_done) |

@@ -200,6 +200,9 @@ CUresult DRV(cuMemGetInfo_v2)(size_t *free_bytes, size_t *total) {
     CUcontext c;
     TRY(context_current(&c));
     int d = c->device->physical;
+    pthread_mutex_lock(&memory_lock);
+    limbo_sweep();
+    pthread_mutex_unlock(&memory_lock);
     set_lock(sim_set);
     set_reap(sim_set);
     u64 capacity = sim_set->capacity[d], reserved = mutated(MUTATION_mem_info) ? 0 : sim_set->dev[d].reserved;
@@ -275,16 +278,29 @@ bool shared_let_go(u64 id) {
     return last;
 }
 
-static struct limbo { struct limbo *next; struct arena *arena; CUdeviceptr base; size_t pages; u64 id; } *limbo;
+static struct limbo { struct limbo *next; struct arena *arena; CUdeviceptr base; size_t pages; u64 id; bool described; } *limbo;
 
 void limbo_add(struct arena *a, CUdeviceptr base, size_t pages, u64 id) {
     struct limbo *l = malloc(sizeof *l);
-    *l = (struct limbo){ limbo, a, base, pages, id };
+    *l = (struct limbo){ limbo, a, base, pages, id, false };
     limbo = l;
+}
+
+void limbo_add_described(struct arena *a, CUdeviceptr base, size_t pages, u64 id) {
+    limbo_add(a, base, pages, id);
+    limbo->described = true;
+}
+
+/* Descriptors that were open when their memory was released may be closed now. */
+static void let_undescribed_go(void) {
+    for (struct limbo *l = limbo; l; l = l->next)
+        if (l->described && !export_open_somewhere(l->arena->fd, l->base - l->arena->base)) l->described = false, shared_let_go(l->id);
 }
 
 bool limbo_sweep(void) {
     bool some = false;
+    if (!limbo) return false;
+    let_undescribed_go();
     set_lock(sim_set);
     set_reap(sim_set);
     for (struct limbo **p = &limbo; *p;) {

@@ -16,6 +16,7 @@ u64 fresh_id(void);
 
 /* Memory that another process may still hold when we let go of it: kept out of use until it does not. */
 void limbo_add(struct arena *arena, CUdeviceptr base, size_t pages, u64 shared_id);
+void limbo_add_described(struct arena *arena, CUdeviceptr base, size_t pages, u64 shared_id); /* ours while an exported descriptor is open */
 bool limbo_sweep(void);                                      /* memory_lock held; true when something came back */
 bool shared_let_go(u64 shared_id);                           /* true: nobody else holds it, and the charge is gone */
 u64 shared_make(struct device *device, u64 inode, u64 offset, u64 live, u64 reserved, u64 flags);

@@ -44,7 +44,7 @@ static void physical_free(struct physical *p) {
         arena_give(a, p->own, p->size / PAGE, true);
         device_uncharge(p->device, p->size, p->size);
     } else if (export_open_somewhere(a->fd, p->offset)) {
-        limbo_add(a, p->own, p->size / PAGE, p->shared_id);          /* still charged to us */
+        limbo_add_described(a, p->own, p->size / PAGE, p->shared_id); /* still charged to us */
     } else if (shared_let_go(p->shared_id)) arena_give(a, p->own, p->size / PAGE, true);
     else limbo_add(a, p->own, p->size / PAGE, p->shared_id);
     object_free(p);

@@ -8,14 +8,14 @@
 static double tree_number(const char *field) { return stat_number_after("\"devices\":[{", field); }
 
 /* Used, cached bytes over all levels. */
-struct sums { double used, cached, budget[12]; int levels; };
+struct sums { double used, cached, budget[12], cached_at[12]; int levels; };
 static struct sums sums(void) {
     struct sums s = { 0 };
     const char *at = strstr(stat_json(), "\"devices\":[{"), *end = strstr(at, "\"types\"");
     while ((at = strstr(at, "\"budget_bytes\":")) && at < end) {
-        s.budget[s.levels++] = strtod(at + 15, NULL);
+        s.budget[s.levels] = strtod(at + 15, NULL);
         s.used += strtod(strstr(at, "\"used_bytes\":") + 13, NULL);
-        s.cached += strtod(strstr(at, "\"cached_bytes\":") + 15, NULL);
+        s.cached += s.cached_at[s.levels++] = strtod(strstr(at, "\"cached_bytes\":") + 15, NULL);
         at++;
     }
     return s;
@@ -47,6 +47,8 @@ int main(void) {
     sleep(6); /* the deep levels are left after a second or a few each */
     CHECK(tree_number("consolidations") >= N && tree_number("bytes_consolidated") >= bytes / 2, "%.0f times, %.0f bytes", tree_number("consolidations"), tree_number("bytes_consolidated"));
     check_sums(0, bytes);
+    struct sums climbed = sums(); /* level 4 is left after 7 s of its own only: with a second for each, all would be above it */
+    CHECK(climbed.cached_at[0] + climbed.cached_at[1] + climbed.cached_at[2] == 0, "%.0f %.0f %.0f", climbed.cached_at[0], climbed.cached_at[1], climbed.cached_at[2]);
     CUdeviceptr again = take(5 << 16); /* from an ancestor, or a stranger: not from the driver */
     CHECK(driver_calls("cuMemAlloc_v2") == N && tree_number("borrowed_allocations") == borrowed + 1);
     give(again);

@@ -22,18 +22,20 @@
 #include <unistd.h>
 
 enum { SEGMENTS = 8, PAGE = REACH_PAGE, RUN_LEAST = 4, FEW_MAPPINGS = 4, SHORT_RUNS = 128, PUBLISH_MOST = SEALED_PAGES_MOST, BATCH = CHANNEL_COUNT_MOST };
-enum { FIRST_MS = 200, HOT_MS = 2000, REST_MS = 60000, CALM_MS = 3000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */ };
+enum { FIRST_MS = 200, HOT_MS = 2000, REST_MS = 60000, CALM_MS = 3000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */, PROBE = 32 };
 #define STEADY ((uint64_t)1)
 #define OFFERED ((uint64_t)2)
 
 /* What is known of a page: the hash at the last look without its lowest bits, and flags in their place; 0: nothing. Once steady and
  * offered it is not read again until it is compared, or the chunk's turn to be read as a whole comes: reading is what costs, and a hash
- * is no promise anyway. */
+ * is no promise anyway. But each look reads a few of those that are known, always others: where one of them has changed, so may have
+ * its neighbours (weights are read into memory that was filled with random numbers before), and the whole chunk is read at once. */
 struct chunk {
     uint32_t due_ms, interval_ms;
     uint16_t equal; /* pages that somebody else has too, of the last offers: for KSM */
     bool advised;
     bool rests; /* nothing had changed at the last look */
+    uint8_t probe; /* which of each PROBE pages is read although it is known */
 };
 static struct segment {
     uintptr_t base;
@@ -178,10 +180,12 @@ static unsigned read_pages(uintptr_t at, unsigned i, unsigned end) {
     return n > 0 ? (unsigned)(n / PAGE) : 0;
 }
 
-/* Does a look read this page? */
+static bool is_known(uint64_t note) { return (note & (STEADY | OFFERED)) == (STEADY | OFFERED); }
+
+/* Does a look read this page? All of them, or what is not known and the probes among the rest. */
 static bool is_read(uint32_t segment, uint32_t page, uint64_t entry, bool all) {
-    const uint64_t known = STEADY | OFFERED;
-    return is_candidate(entry) && (all || (segments[segment].note[page] & known) != known);
+    const struct segment *s = &segments[segment];
+    return is_candidate(entry) && (all || !is_known(s->note[page]) || page % PROBE == s->chunk[page / REACH_PAGES].probe);
 }
 
 /* A page was read: is it as it was? Returns whether it has changed. */
@@ -202,22 +206,37 @@ static void forget_or_offer(struct page_ref p, uint64_t entry, bool failed) {
 }
 
 /* Pages that have changed since the last look; those that are known are left out unless `all`. */
-static unsigned look_at(uint32_t segment, uint32_t first, bool all) {
+struct changes { unsigned pages, known; };
+static struct changes look_at(uint32_t segment, uint32_t first, bool all) {
     struct segment *s = &segments[segment];
     uint64_t entry[REACH_PAGES];
     uintptr_t at = s->base + (uintptr_t)first * PAGE;
-    unsigned changed = 0, looked = 0;
-    if (pread(pagemap_fd, entry, sizeof entry, (off_t)(at / PAGE * sizeof *entry)) != sizeof entry) return 0;
+    struct changes changed = { 0 };
+    unsigned looked = 0;
+    if (pread(pagemap_fd, entry, sizeof entry, (off_t)(at / PAGE * sizeof *entry)) != sizeof entry) return changed;
     for (unsigned i = 0, end; i < REACH_PAGES; i = end) {
         bool reads = is_read(segment, first + i, entry[i], all);
         for (end = i + 1; end < REACH_PAGES && is_read(segment, first + end, entry[end], all) == reads;) end++;
         unsigned got = reads ? read_pages(at, i, end) : 0;
-        for (unsigned j = i; j < i + got; j++) changed += note_page((struct page_ref){ segment, first + j }, buffer + (size_t)j * PAGE);
+        for (unsigned j = i; j < i + got; j++) {
+            bool known = is_known(s->note[first + j]);
+            if (!note_page((struct page_ref){ segment, first + j }, buffer + (size_t)j * PAGE)) continue;
+            changed.pages++, changed.known += known;
+        }
         for (unsigned j = i + got; j < end; j++) forget_or_offer((struct page_ref){ segment, first + j }, entry[j], reads);
         looked += got;
     }
     counter_add(&counters->intern.pages_looked_at, looked);
     return changed;
+}
+
+/* The same, and if it turns out that what was known has changed, of the whole chunk. Other probes the next time. */
+static unsigned look_closer(uint32_t segment, uint32_t first, struct chunk *c) {
+    bool all = c->interval_ms == REST_MS;
+    struct changes changed = look_at(segment, first, all);
+    if (changed.known > 0 && !all) changed.pages += look_at(segment, first, true).pages;
+    c->probe = (uint8_t)((c->probe + 11) % PROBE); /* 11 and 32: all of them in turn */
+    return changed.pages;
 }
 
 static void offer_steady(uint32_t segment, uint32_t first) {
@@ -241,7 +260,7 @@ static void visit(uint32_t segment, uint32_t first) {
         return;
     }
     c->equal = 0;
-    unsigned changed = look_at(segment, first, c->interval_ms == REST_MS);
+    unsigned changed = look_closer(segment, first, c);
     if (changed == 0) c->interval_ms = c->interval_ms < REST_MS / 2 ? c->interval_ms * 2 + FIRST_MS : REST_MS;
     else if (c->interval_ms == 0 || c->rests) c->interval_ms = FIRST_MS; /* new, or at rest until now */
     else c->interval_ms = c->interval_ms < HOT_MS / 2 ? c->interval_ms * 2 : HOT_MS;

@@ -1,6 +1,6 @@
 // env: COPPICE_INTERN=pages
-/* Four processes read the same file into memory from malloc, as workers load the same weights: soon they hold it about once, every byte is right,
- * also after one of them was killed, and what one writes is its own. `worker FILE` is one of the four: it says `shared`; at a line on its input it
+/* Four processes fill memory from malloc with random numbers of their own, and seconds later read the same file into it, as workers make a
+ * model and load its weights: soon they hold it about once, every byte is right, also after one of them was killed, and what one writes is its own. `worker FILE` is one of the four: it says `shared`; at a line on its input it
  * touches every page, at the next it says the Pss of its blocks, in KiB. */
 #include "program.h"
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-enum { PIECES = 6, PIECE = 4 << 20, WORKERS = 4, PATIENCE = 40 };
+enum { PIECES = 6, PIECE = 4 << 20, WORKERS = 4, PATIENCE = 40, KNOWN_AFTER = 3 /* s: every page has been looked at twice */ };
 
 static unsigned char *piece[PIECES];
 
@@ -43,10 +43,10 @@ static int worker(const char *path) {
     int fd = open(path, O_RDONLY);
     char line[16];
     long pss, shared = 0;
-    for (int i = 0; i < PIECES; i++) {
-        piece[i] = malloc(PIECE);
-        CHECK(piece[i] && read(fd, piece[i], PIECE) == PIECE);
-    }
+    int random = open("/dev/urandom", O_RDONLY);
+    for (int i = 0; i < PIECES; i++) CHECK((piece[i] = malloc(PIECE)) && read(random, piece[i], PIECE) == PIECE);
+    sleep(KNOWN_AFTER);
+    for (int i = 0; i < PIECES; i++) CHECK(read(fd, piece[i], PIECE) == PIECE);
     uint64_t before = sum();
     time_t end = time(NULL) + PATIENCE;
     while (look(&pss, &shared), shared < PIECES * (PIECE / 1024) / 10 * 9 && time(NULL) < end) usleep(100000);

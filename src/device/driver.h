@@ -14,7 +14,7 @@
     X(cuCtxRecordEvent) X(cuEventCreate) X(cuEventRecord) X(cuEventQuery) X(cuEventDestroy_v2) \
     X(cuStreamGetCtx) X(cuStreamIsCapturing) X(cuStreamCreate) X(cuStreamSynchronize) X(cuThreadExchangeStreamCaptureMode) \
     X(cuDeviceGetName) X(cuDeviceGetUuid_v2) X(cuDeviceTotalMem_v2) X(cuDevicePrimaryCtxGetState) \
-    X(cuMemHostAlloc) X(cuMemAllocHost_v2) X(cuMemFreeHost) X(cuDeviceGetDefaultMemPool) X(cuMemPoolTrimTo) X(cuDeviceGraphMemTrim) \
+    X(cuMemHostAlloc) X(cuMemAllocHost_v2) X(cuMemFreeHost) X(cuDeviceGetDefaultMemPool) X(cuMemPoolTrimTo) X(cuMemPoolGetAttribute) X(cuDeviceGraphMemTrim) X(cuDeviceGetGraphMemAttribute) \
     X(cuDeviceGetAttribute) X(cuMemAddressReserve) X(cuMemAddressFree) X(cuMemCreate) X(cuMemRelease) X(cuMemMap) X(cuMemUnmap) \
     X(cuMemSetAccess) X(cuMemGetAllocationGranularity) X(cuMemGetAccess) X(cuMemExportToShareableHandle) X(cuMemImportFromShareableHandle) \
     X(cuMemGetAllocationPropertiesFromHandle) X(cuMemcpyDtoHAsync_v2) X(cuMemcpyDtoDAsync_v2) X(cuPointerGetAttribute)

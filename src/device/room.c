@@ -42,33 +42,47 @@ static uint64_t device_caches(struct context *c) {
 
 static uint64_t pinned_cache(struct context *c) { return (void)c, pinned_give_back(); }
 
-static size_t free_now(void) {
-    size_t left = 0, all;
-    return driver.cuMemGetInfo_v2 && driver.cuMemGetInfo_v2(&left, &all) == CUDA_SUCCESS ? left : 0;
+/* Of a pool or, without one, of the device's graphs: what is reserved for them. By their own counts, because what the device has left
+ * is other processes' doing, too. */
+static uint64_t reserved_for(CUmemoryPool pool, CUdevice device) {
+    cuuint64_t bytes = 0;
+    CUresult answer = CUDA_ERROR_NOT_SUPPORTED;
+    if (pool && driver.cuMemPoolGetAttribute) answer = driver.cuMemPoolGetAttribute(pool, CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT, &bytes);
+    if (!pool && driver.cuDeviceGetGraphMemAttribute)
+        answer = driver.cuDeviceGetGraphMemAttribute(device, CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT, &bytes);
+    return answer == CUDA_SUCCESS ? bytes : 0;
+}
+
+static uint64_t trim(CUmemoryPool pool, CUdevice device) {
+    uint64_t before = reserved_for(pool, device);
+    if (pool) driver.cuMemPoolTrimTo(pool, 0);
+    else driver.cuDeviceGraphMemTrim(device);
+    uint64_t after = reserved_for(pool, device);
+    return before > after ? before - after : 0;
 }
 
 /* What a pool holds and nobody uses. The default pool is the driver's: it is always there. */
-static void trim_pools(CUdevice device) {
+static uint64_t trim_pools(CUdevice device) {
     CUmemoryPool standard = NULL;
-    if (!driver.cuMemPoolTrimTo) return;
+    uint64_t gone = 0;
+    if (!driver.cuMemPoolTrimTo) return 0;
     if (driver.cuDeviceGetDefaultMemPool && driver.cuDeviceGetDefaultMemPool(&standard, device) == CUDA_SUCCESS)
-        driver.cuMemPoolTrimTo(standard, 0);
+        gone += trim(standard, device);
     lock_take(&pools_lock);
     for (unsigned i = 0; i < POOLS; i++)
-        if (pools[i]) driver.cuMemPoolTrimTo(pools[i], 0);
+        if (pools[i]) gone += trim(pools[i], device);
     lock_release(&pools_lock);
+    return gone;
 }
 
 uint64_t room_trim_pools(struct context *c) {
     if (!context_enter(c)) return 0;
-    size_t before = free_now();
     bool relaxed = capture_relax();
-    trim_pools(c->ordinal);
-    if (driver.cuDeviceGraphMemTrim) driver.cuDeviceGraphMemTrim(c->ordinal);
+    uint64_t gone = trim_pools(c->ordinal);
+    if (driver.cuDeviceGraphMemTrim) gone += trim(NULL, c->ordinal);
     capture_unrelax(relaxed);
-    size_t after = free_now();
     context_leave(c);
-    return after > before ? after - before : 0;
+    return gone;
 }
 
 static uint64_t stream_ordered_pools(struct context *c) { return c ? room_trim_pools(c) : 0; }

@@ -29,9 +29,16 @@ static COLD void poison(struct block *b) {
     if (fence_wait(fence_tag(), POISON_WAIT_NS)) fill_bytes(b->context, b->address, POISON_BYTE, b->size);
 }
 
+/* Is the cache larger than it may be, with so much live? */
+HOT bool is_beyond_limits(struct context *c, uint64_t live) {
+    const struct device_counters *d = c->counters;
+    uint64_t reserved = counter_get(&d->reserved_bytes), cached = reserved - live - counter_get(&d->rounding_bytes);
+    return cached > c->pool_max || reserved > atomic_load_explicit(&c->demand.keep, memory_order_relaxed) || contexts[1];
+}
+
 /* A block that is CACHED already enters the shard, tagged with its epoch, and is counted as the program's no more; under the
- * shard's lock. `frees` of the shard, so far. */
-struct put { uint64_t frees; bool ready; };
+ * shard's lock. What is shared with other threads' shards comes last and at once: its line is the only one that they contend for. */
+struct put { uint64_t frees; /* of the shard, so far */ bool ready, beyond; };
 HOT struct put put_locked(struct context *c, struct shard *s, struct block *b, uint64_t asked) {
     struct put put = { .frees = counter_get(&s->counts->frees) + 1 };
     b->epoch = fence_tag();
@@ -40,21 +47,17 @@ HOT struct put put_locked(struct context *c, struct shard *s, struct block *b, u
     shard_put(s, b, put.ready);
     budget_gave(s, b, asked);
     counter_set(&s->counts->frees, put.frees);
-    atomic_fetch_sub_explicit(&c->counters->live_bytes, asked, memory_order_relaxed);
+    uint64_t live = atomic_fetch_sub_explicit(&c->counters->live_bytes, asked, memory_order_relaxed) - asked;
+    put.beyond = is_beyond_limits(c, live);
     return put;
 }
 
-/* Is the cache larger than it may be? Three sums and their limits. */
-HOT bool is_beyond_limits(struct context *c) {
-    const struct device_counters *d = c->counters;
-    uint64_t reserved = counter_get(&d->reserved_bytes), cached = reserved - counter_get(&d->live_bytes) - counter_get(&d->rounding_bytes);
-    return cached > c->pool_max || reserved > atomic_load_explicit(&c->demand.keep, memory_order_relaxed) || contexts[1];
-}
 /* What now and then comes after a free. */
 static inline bool is_time(struct put put) { return put.frees % CLOSE_AFTER == 0; }
+static inline bool is_plain(struct put put, bool waited) { return likely(!waited && !put.beyond && !is_time(put)); }
 static COLD enum pool_verdict put_noticed(struct context *c, struct shard *s, struct put put, bool waited) {
     if (waited) lock_wake(&s->lock);
-    if (is_beyond_limits(c)) pool_enforce_limits(c);
+    if (put.beyond) pool_enforce_limits(c);
     if (is_time(put)) now_and_then(c, !put.ready);
     return POOL_KEPT;
 }
@@ -72,7 +75,7 @@ enum pool_verdict pool_keep(struct block *b) {
     if (unlikely(b->size != asked)) pool_rounds(b, asked - b->size);
     struct put put = put_locked(c, s, b, asked);
     bool waited = lock_let_go(&s->lock);
-    return unlikely(waited || is_time(put) || is_beyond_limits(c)) ? put_noticed(c, s, put, waited) : POOL_KEPT;
+    return is_plain(put, waited) ? POOL_KEPT : put_noticed(c, s, put, waited);
 }
 
 static COLD enum pool_verdict keep_contended(struct context *c, struct shard *s, struct block *b) {
@@ -104,8 +107,7 @@ static inline enum pool_verdict give(uint64_t address) {
     if (unlikely(!lock_try(&s->lock))) return keep_contended(c, s, b);
     struct put put = put_locked(c, s, b, asked);
     bool waited = lock_let_go(&s->lock);
-    if (unlikely(waited || is_time(put) || is_beyond_limits(c))) return put_noticed(c, s, put, waited);
-    return POOL_KEPT;
+    return is_plain(put, waited) ? POOL_KEPT : put_noticed(c, s, put, waited);
 }
 
 /* A cached free in the trace; one that goes on to the driver is recorded there. */

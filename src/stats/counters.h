@@ -174,7 +174,7 @@ struct host_counters {
 enum { COUNTER_SHARDS = 16 };
 struct device_shard_counters {
     DEVICE_SHARD_COUNTERS(COUNTER_FIELD)
-    counter reserved_[5];
+    counter reserved_[13]; /* two lines of cache: processors fetch them in pairs, and every shard is another thread's */
 };
 
 struct device_counters {
@@ -188,7 +188,7 @@ struct device_counters {
     DEVICE_COUNTERS(COUNTER_FIELD)
     /* sampled time of hits: bucket b counts hits of [2^(b/4), 2^((b+1)/4)) ns */
     counter hit_ns[COUNTER_HIT_BUCKETS];
-    struct device_shard_counters shard[COUNTER_SHARDS];
+    _Alignas(128) struct device_shard_counters shard[COUNTER_SHARDS];
     struct pinned_counters pinned;
 };
 

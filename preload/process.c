@@ -185,6 +185,7 @@ __attribute__((constructor)) static void begin(void) {
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     at_quick_exit(farewell);
     signals_start();
+    sites_prime_host();
     service_chore(chore);
     if (option_number(intern) == INTERN_PAGES) heap_on_very_large = share_start;
     dump_before(heap_budget_show);

@@ -38,14 +38,16 @@ void sites_start(void) {
     sites_from[SITES_DEVICE] = sites_learn() ? 0 : rules.device_from, sites_from[SITES_HOST] = sites_learn() ? 0 : rules.host_from;
 }
 
-void sites_prime(void) {
+static void prime_for(bool host) {
     for (unsigned i = 0; i < rules.rules; i++)
-        if (rules.rule[i].function.length) {
-            stack_prime();
-            return;
-        }
+        for (unsigned api = 0; api < API_COUNT && rules.rule[i].function.length; api++)
+            if ((rules.rule[i].apis >> api & 1) && api_is_host(api) == host) {
+                stack_prime();
+                return;
+            }
 }
-
+void sites_prime(void) { prime_for(false); }
+void sites_prime_host(void) { prime_for(true); }
 
 /* --- the table */
 

@@ -31,6 +31,8 @@ enum { SITES_DEVICE, SITES_HOST };
 void sites_start(void);
 /* Outside malloc, when a device is there: the rules may ask for the stack from now on. */
 void sites_prime(void);
+/* The same for rules of the host, once the process has started. Ours name none, so it is for rules of the user's. */
+void sites_prime_host(void);
 
 struct kind site_kind(const void *caller, uint64_t size, enum site_api api);
 /* The thread's last answer, where the code, the band and the API alone decided it, for good: most requests come from where

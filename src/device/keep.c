@@ -63,11 +63,9 @@ static COLD enum pool_verdict put_noticed(struct context *c, struct shard *s, st
 }
 static COLD enum pool_verdict not_live(const struct block *b) { return atomic_load(&b->state) == BLOCK_CACHED ? POOL_TWICE : POOL_FOREIGN; }
 
-/* A free of any block that may be kept. */
-enum pool_verdict pool_keep(struct block *b) {
+/* The rest of a free, of any block that has just become CACHED, whatever it is and whoever holds the lock. */
+static __attribute__((noinline)) enum pool_verdict put_any(struct block *b) {
     struct context *c = b->context;
-    if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return not_live(b);
-    if (unlikely(option_number(poison) && !option_number(zero))) poison(b);
     struct shard *s = own_shard(c);
     uint64_t asked = b->asked;
     lock_take(&s->lock);
@@ -78,10 +76,10 @@ enum pool_verdict pool_keep(struct block *b) {
     return is_plain(put, waited) ? POOL_KEPT : put_noticed(c, s, put, waited);
 }
 
-static COLD enum pool_verdict keep_contended(struct context *c, struct shard *s, struct block *b) {
-    lock_take(&s->lock);
-    struct put put = put_locked(c, s, b, b->asked);
-    return put_noticed(c, s, put, lock_let_go(&s->lock));
+enum pool_verdict pool_keep(struct block *b) {
+    if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return not_live(b);
+    if (unlikely(option_number(poison) && !option_number(zero))) poison(b);
+    return put_any(b);
 }
 
 /* A free may have to wait for the device where somebody wants that, or where not every event could cover its work. */
@@ -99,12 +97,11 @@ static inline enum pool_verdict give(uint64_t address) {
     if (unlikely(!b)) return POOL_FOREIGN;
     if (unlikely(!can_keep(b))) return not_live(b);
     if (unlikely(frees_wait())) return give_waiting(b);
-    uint64_t asked = b->asked;
-    if (unlikely(b->size != asked || stands_apart(b->kind))) return pool_keep(b);
     if (unlikely(!block_move(b, BLOCK_LIVE, BLOCK_CACHED))) return not_live(b);
     struct context *c = b->context;
     struct shard *s = own_shard(c);
-    if (unlikely(!lock_try(&s->lock))) return keep_contended(c, s, b);
+    uint64_t asked = b->asked; /* read only now: until here another thread could have freed it and taken it again */
+    if (unlikely(b->size != asked || stands_apart(b->kind) || !lock_try(&s->lock))) return put_any(b);
     struct put put = put_locked(c, s, b, asked);
     bool waited = lock_let_go(&s->lock);
     return is_plain(put, waited) ? POOL_KEPT : put_noticed(c, s, put, waited);

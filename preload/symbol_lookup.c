@@ -11,6 +11,7 @@
 #include "base/start.h"
 #include "preload/deep_binding.h"
 #include "preload/next.h"
+#include "sites/site.h"
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -82,5 +83,6 @@ EXPORT void *dlsym(void *handle, const char *name) {
 
 EXPORT void *dlopen(const char *file, int mode) {
     if (unlikely(mode & RTLD_DEEPBIND)) deep_binding_prepare();
+    if (file && coppice_on()) sites_library_comes(file);
     return NEXT_READY(dlopen) ? next.dlopen(file, mode) : NULL;
 }

@@ -26,6 +26,11 @@ def hit_rate(stats):
     return hits / (hits + misses) if hits is not None and misses is not None and hits + misses else None
 
 
+def host_kv(stats):
+    """The most that key/value cache in host memory came to; None where there was none."""
+    return ((stats or {}).get("host") or {}).get("kv_peak_live_bytes")
+
+
 def host_allocs(stats):
     value = ((stats or {}).get("host") or {}).get("allocs")
     return value if isinstance(value, int) else None

@@ -47,6 +47,11 @@ class CpuServer(HttpServer):
     def body(self, ask):
         return {"prompt": ask.prompt, "n_predict": ask.tokens, "temperature": 0}
 
+    def kv_bytes(self):
+        """The key/value cache of all slots: a key and a value of 256 16-bit numbers for each layer and position; three of gemma-3's
+        18 layers look at the whole of a slot's 2048 positions, the others at 512 and as many more as one batch has. None: another model."""
+        return None if os.environ.get("MODEL") else 16 * 2 * 256 * 2 * (3 * 2048 + 15 * (512 + 512))
+
 
 class CudaServer(HttpServer):
     """node-llama-cpp's CUDA backend behind the small HTTP front of cuda_server.mjs, with random weights."""

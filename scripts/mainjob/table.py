@@ -33,7 +33,7 @@ def rows(server, plain, control, coppice):
     yield pair("device mean", lambda t: _megabytes(t.device[0]))
     yield pair("device peak", lambda t: _megabytes(t.device[1]))
     yield pair("driver calls", lambda t: _count(t.driver_calls))
-    yield "key/value cache", "-", _megabytes(figures.total(coppice.stats, "kv_peak_live_bytes"))
+    yield "key/value cache", "-", _megabytes(figures.total(coppice.stats, "kv_peak_live_bytes") or figures.host_kv(coppice.stats))
     yield "hit rate", "-", "-" if rate is None else f"{rate:.1%}"
 
 

@@ -20,12 +20,12 @@ void pool_new_maximum(struct context *c, uint64_t live) {
 void pool_take_apart(struct context *c, struct block *b) {
     site_took(b->kind, b->asked);
     if (sites_learn()) b->born = clock_ns();
-    if (b->kind.kv) device_kv_changed(c->counters, (int64_t)b->asked, clock_ns());
+    if (b->kind.kv) kv_changed(&c->counters->kv, (int64_t)b->asked, clock_ns());
 }
 void pool_give_apart(struct context *c, const struct block *b) {
     site_gave(b->kind, b->asked);
     if (sites_learn()) site_observe(b->kind, b->asked, clock_ns() - b->born);
-    if (b->kind.kv) device_kv_changed(c->counters, -(int64_t)b->asked, clock_ns());
+    if (b->kind.kv) kv_changed(&c->counters->kv, -(int64_t)b->asked, clock_ns());
 }
 void pool_rounds(struct block *b, uint64_t slack) {
     counter_add(&b->context->counters->rounding_bytes, slack);

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum { HEAP_CREDIT = 64, HEAP_LARGE = 64 << 10, KNOWN_CALLERS = 16,
-    HEAP_LIVES = TYPE_PARAMS + 1, HEAP_TYPES /* sampled memory (life.h) lives as if it were a type */ };
+    HEAP_LIVES = TYPE_PARAMS + 1, HEAP_TYPES /* memory of which each block is known (life.h) lives as if it were a type */ };
 
 enum thread_state {
     THREAD_NEW,   /* has no slot yet: the zero of a new thread */

@@ -181,14 +181,24 @@ static void *noted(enum coppice_type type, void *p) {
 struct kind heap_kind_slowly(struct known *k, size_t size, enum site_api api) {
     struct heap_thread *t = &heap_thread;
     struct kind kind = kind_of(t->caller, size, api, SITES_HOST);
+    if (kind.kv) kind.type = HEAP_LIVES;
     if (!t->bias) return kind;
     k->span = site_band_end(size, &k->least) - k->least;
     k->kind = kind, k->caller = (uintptr_t)t->caller ^ t->salt;
     return kind;
 }
 
+/* A block of which all is known; NULL: this one is not. */
+static void *known(struct kind kind, size_t size, int flags) {
+    int own = flags_of(&heap_thread, (enum coppice_type)HEAP_LIVES);
+    void *p = own ? je_mallocx(likely(size > 0) ? size : 1, own | flags) : NULL;
+    if (p && life_begin(p, size, kind, clock_coarse_ns())) return noted((enum coppice_type)HEAP_LIVES, p);
+    if (p) je_dallocx(p, own);
+    return NULL;
+}
+
 void *heap_typed_alloc(struct kind kind, size_t size, int flags) {
-    if (unlikely(kind.type == TYPE_PARAMS)) return structs_alloc(kind, size, flags);
+    if (unlikely(kind.type >= TYPE_PARAMS)) return kind.type == TYPE_PARAMS ? structs_alloc(kind, size, flags) : known(kind, size, flags);
     struct heap_thread *t = &heap_thread;
     int own = flags_of(t, (enum coppice_type)kind.type);
     if (unlikely(!own)) return NULL;
@@ -197,15 +207,6 @@ void *heap_typed_alloc(struct kind kind, size_t size, int flags) {
 }
 
 /* --- samples */
-
-/* A block whose life is observed; NULL: this one is not. */
-static void *observed(struct kind kind, size_t size, int flags) {
-    int own = flags_of(&heap_thread, (enum coppice_type)HEAP_LIVES);
-    void *p = own ? je_mallocx(likely(size > 0) ? size : 1, own | flags) : NULL;
-    if (p && life_begin(p, size, kind, clock_coarse_ns())) return noted((enum coppice_type)HEAP_LIVES, p);
-    if (p) je_dallocx(p, own);
-    return NULL;
-}
 
 /* Two shared words a call would cost more than malloc: one call in SAMPLE of a thread counts for all of them. Intervals are uneven,
  * so that a program's own rhythm does not choose. */
@@ -217,7 +218,7 @@ void *heap_sampled(struct kind kind, size_t size, int flags) {
     if (kind.site && kind.type != TYPE_PARAMS) {
         uint64_t stands_for = size < HEAP_LARGE ? SAMPLE : SAMPLE / SAMPLE_LARGE;
         counter_add(&site_counters_of(kind)->allocs, stands_for), counter_add(&site_counters_of(kind)->bytes, stands_for * size);
-        void *p = sites_learn() && random / SAMPLE % SAMPLE_LIVES == 0 ? observed(kind, size, flags) : NULL;
+        void *p = sites_learn() && random / SAMPLE % SAMPLE_LIVES == 0 ? known(kind, size, flags) : NULL;
         if (p) return p;
     }
     return kind.type == COPPICE_UNTYPED ? NULL : heap_typed_alloc(kind, size, flags);
@@ -227,10 +228,10 @@ void heap_typed_free(enum coppice_type type, void *p) {
     struct heap_thread *t = &heap_thread;
     if (unlikely((unsigned)type == TYPE_PACKED)) return packed_free(p);
     if (unlikely((unsigned)type == TYPE_PARAMS)) return structs_free(p);
-    bool sampled = type == (enum coppice_type)HEAP_LIVES;
-    if (sampled) life_end(p, clock_coarse_ns());
+    bool is_known = type == (enum coppice_type)HEAP_LIVES;
+    if (is_known) life_end(p, clock_coarse_ns());
     size_t usable = je_malloc_usable_size(p);
-    if (!sampled && usable <= SMALL_MOST && t->typed_small && heap_typed_keep(t, small_bin(type, small_class(usable)), p)) return;
+    if (!is_known && usable <= SMALL_MOST && t->typed_small && heap_typed_keep(t, small_bin(type, small_class(usable)), p)) return;
     int own = flags_of(t, type);
     je_dallocx(p, likely(own != 0) ? own : CACHE_NONE);
 }
@@ -250,10 +251,19 @@ static void *realloc_struct(void *p, size_t size) {
     return size <= usable && size > usable / 2 ? p : NULL;
 }
 
+/* A sample ends; key/value cache goes on, at another place or size. */
+static void *realloc_known(void *p, size_t size) {
+    struct life_known was = life_end(p, clock_coarse_ns());
+    int own = flags_of(&heap_thread, (enum coppice_type)HEAP_LIVES);
+    void *got = own ? noted((enum coppice_type)HEAP_LIVES, je_rallocx(p, size, own)) : NULL;
+    if (was.kind.kv) life_begin(got ? got : p, got ? size : was.size, was.kind, clock_coarse_ns());
+    return got;
+}
+
 void *heap_typed_realloc(enum coppice_type type, void *p, size_t size) {
     if (unlikely((unsigned)type == TYPE_PARAMS)) return realloc_struct(p, size);
     if (unlikely((unsigned)type == TYPE_PACKED)) return packed_resize(p, size) ? p : NULL;
-    if (type == (enum coppice_type)HEAP_LIVES) life_end(p, clock_coarse_ns());
+    if (type == (enum coppice_type)HEAP_LIVES) return realloc_known(p, size);
     int own = flags_of(&heap_thread, type);
     return own ? noted(type, je_rallocx(p, size, own)) : NULL;
 }

@@ -21,7 +21,7 @@
 
 enum { TYPED_ZERO = 0x40 }; /* jemalloc's flags: zeroed; and lg(alignment) in the low six bits */
 
-/* What an allocation by heap_thread.caller is, where the thread does not know it. */
+/* What an allocation by heap_thread.caller is, where the thread does not know it. Key/value cache has the type HEAP_LIVES from here on. */
 struct kind heap_kind_slowly(struct known *k, size_t size, enum site_api api) COLD;
 /* What an allocation by heap_thread.caller is; answers are remembered by caller. */
 static inline struct kind heap_kind(size_t size, enum site_api api) {
@@ -32,7 +32,7 @@ static inline struct kind heap_kind(size_t size, enum site_api api) {
 }
 enum { SMALL_MOST = 8 << 10, SMALL_CLASSES = 33, SMALL_DEPTH = 15, SMALL_LARGER = 1 << 10, SMALL_FEW = 4 };
 struct typed_small {
-    struct typed_bin { uint16_t count, depth; uint32_t bytes; void *block[SMALL_DEPTH]; } bin[1 + COPPICE_TYPES * SMALL_CLASSES]; /* those of TYPE_PARAMS are always empty */
+    struct typed_bin { uint16_t count, depth; uint32_t bytes; void *block[SMALL_DEPTH]; } bin[1 + HEAP_LIVES * SMALL_CLASSES]; /* those from TYPE_PARAMS on are always empty */
 };
 /* Where a type's blocks of a class are, in typed_small and as a page's byte (zone.h); bin 0 is always full and always empty. */
 static inline unsigned small_bin(enum coppice_type type, unsigned class) { return (unsigned)(type - 1) * SMALL_CLASSES + class + 1; }
@@ -70,7 +70,7 @@ static inline bool heap_typed_free_small(void *p) {
     return true;
 }
 
-/* Memory of a type (not COPPICE_UNTYPED), or a parameter struct (structs.h); NULL: none. */
+/* Memory of a type (not COPPICE_UNTYPED), a parameter struct (structs.h), or key/value cache (life.h); NULL: none. */
 void *heap_typed_alloc(struct kind kind, size_t size, int flags);
 /* The same, and untyped requests too (then NULL is for the caller to serve), when until_sample has come to its end: counts for the
  * site, and one in SAMPLE_LIVES is a block whose life is observed (life.h). */

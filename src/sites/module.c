@@ -15,7 +15,7 @@ static void copy_name(char *to, size_t capacity, const char *from) {
     to[n] = 0;
 }
 
-static void name_library(struct code_place *place, const char *path) {
+static void name_library(char name[LIBRARY_NAME], const char *path) {
     char own[512];
     if (!*path) {
         int saved = errno;
@@ -25,7 +25,7 @@ static void name_library(struct code_place *place, const char *path) {
         path = own;
     }
     const char *slash = strrchr(path, '/');
-    copy_name(place->library, sizeof place->library, slash ? slash + 1 : path);
+    copy_name(name, LIBRARY_NAME, slash ? slash + 1 : path);
 }
 
 /* --- the symbols of one object */
@@ -87,11 +87,19 @@ static bool holds(const struct dl_phdr_info *info, uintptr_t address) {
 static int look(struct dl_phdr_info *info, size_t size, void *with) {
     struct search *s = with;
     if (!holds(info, s->address)) return 0;
-    name_library(s->place, info->dlpi_name);
+    name_library(s->place->library, info->dlpi_name);
     s->place->offset = s->address - info->dlpi_addr;
     if (s->with_function) name_function(info, s->address, s->place);
     return s->found = true;
 }
+
+static int name_to(struct dl_phdr_info *info, size_t size, void *with) {
+    bool (**is)(const char *library) = with;
+    char name[LIBRARY_NAME];
+    name_library(name, info->dlpi_name);
+    return (*is)(name);
+}
+COLD bool any_library(bool (*is)(const char *library)) { return dl_iterate_phdr(name_to, &is) != 0; }
 
 /* A return address is that of the next instruction, which may be the next function's. */
 COLD bool place_find(const void *address, bool with_function, struct code_place *place) {

@@ -8,11 +8,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { LIBRARY_NAME = 72 };
 struct code_place {
-    char library[72];   /* file name without its folder; the executable's for the program itself */
+    char library[LIBRARY_NAME];   /* file name without its folder; the executable's for the program itself */
     char function[160]; /* the exported function around the address, "" where none is known or it was not asked for */
     uint64_t offset;    /* of the address in the library's image */
 };
+/* Is it true of the file name of any loaded object? */
+bool any_library(bool (*is)(const char *library));
 /* False: no loaded object holds the address. */
 bool place_find(const void *address, bool with_function, struct code_place *place);
 #endif

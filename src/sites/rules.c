@@ -8,10 +8,12 @@
 static const char shipped[] =
     /* llama.cpp: every buffer comes from one line of ggml, so only the stack tells. The cache is allocated in the constructor of
      * llama_kv_cache (older: llama_kv_cache_unified), and for recurrent models of llama_memory_recurrent. Contexts of one
-     * length have buffers of the same sizes, so these are kept by exact size. *llama*: programs with ggml inside */
-    "libggml*:device:>=64K:@*llama_kv_cache*=procedural+kv;"
-    "libggml*:device:>=64K:@*llama_memory_recurrent*=procedural+kv;"
+     * length have buffers of the same sizes, so these are kept by exact size. *llama*: programs with ggml inside. On the host
+     * ggml asks posix_memalign (the cache's own C++ tables do not), and 64 KiB is where a request is a slow one anyhow (HEAP_LARGE) */
+    "libggml*:>=64K:@*llama_kv_cache*=procedural+kv;"
+    "libggml*:>=64K:@*llama_memory_recurrent*=procedural+kv;"
     "*llama*:device:>=64K:@*llama_kv_cache*=procedural+kv;"
+    "*llama*:memalign:>=64K:@*llama_kv_cache*=procedural+kv;"
     /* PyTorch: vLLM, Aphrodite, SGLang and the static cache of transformers ask for the whole cache, or a layer's part of it, by
      * torch.zeros; weights are made by torch.empty. Small tables of zeros stay below 16 MiB, from where on a request has
      * a driver allocation of its own in PyTorch's allocator */
@@ -176,6 +178,8 @@ void rules_read(struct rule_set *set, const char *text) {
 bool rule_holds(const struct rule *rule, const char *library, enum site_api api, uint64_t size) {
     return (rule->apis >> api & 1) && size >= rule->least && size <= rule->most && piece_matches(rule->library, library);
 }
+
+bool rule_names_library(const struct rule *rule, const char *library) { return piece_matches(rule->library, library); }
 
 bool rule_names_frame(const struct rule *rule, const char *library, const char *function) {
     return piece_matches(rule->of_library, library) && piece_matches(rule->function, function);

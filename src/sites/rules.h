@@ -53,6 +53,7 @@ static inline uint64_t rules_band_least(const struct rule_set *set, unsigned ban
 
 /* Does the rule hold for code of this library (its file name), this API and this size, whatever the stack? */
 bool rule_holds(const struct rule *rule, const char *library, enum site_api api, uint64_t size);
+bool rule_names_library(const struct rule *rule, const char *library);
 /* Does a frame, by its library and function, satisfy the rule's `@`? */
 bool rule_names_frame(const struct rule *rule, const char *library, const char *function);
 #endif

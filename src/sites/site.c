@@ -1,6 +1,7 @@
 /* site.c: the table of sites; see site.h. */
 #include "sites/site.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "base/options.h"
 #include "base/text.h"
 #include "sites/learn.h"
@@ -38,16 +39,38 @@ void sites_start(void) {
     sites_from[SITES_DEVICE] = sites_learn() ? 0 : rules.device_from, sites_from[SITES_HOST] = sites_learn() ? 0 : rules.host_from;
 }
 
-static void prime_for(bool host) {
-    for (unsigned i = 0; i < rules.rules; i++)
-        for (unsigned api = 0; api < API_COUNT && rules.rule[i].function.length; api++)
-            if ((rules.rule[i].apis >> api & 1) && api_is_host(api) == host) {
-                stack_prime();
-                return;
-            }
+/* --- the unwinder */
+
+static bool speaks_of(const struct rule *rule, bool host) {
+    for (unsigned api = 0; api < API_COUNT; api++)
+        if ((rule->apis >> api & 1) && api_is_host(api) == host) return true;
+    return false;
 }
-void sites_prime(void) { prime_for(false); }
-void sites_prime_host(void) { prime_for(true); }
+
+/* The first rule of that side which names a function, and this library; NULL: any. */
+static const struct rule *crossing_rule(bool host, const char *library) {
+    for (const struct rule *rule = rules.rule; rule < rules.rule + rules.rules; rule++)
+        if (rule->function.length && speaks_of(rule, host) && (!library || rule_names_library(rule, library))) return rule;
+    return NULL;
+}
+
+/* On the host only the user hears of it, and of rules of his own: they stand before ours. */
+static void prime(bool host) {
+    static _Atomic bool said;
+    const struct rule *first = crossing_rule(host, NULL);
+    if (!first || stack_prime() || (host && first->shipped) || atomic_exchange(&said, true)) return;
+    log_line("libunwind.so.8 is not there: rules that name functions on the stack (@…) do not hold in this process", NULL);
+}
+static bool crosses_on_host(const char *library) { return crossing_rule(true, library) != NULL; }
+
+void sites_prime(void) { prime(false); }
+void sites_prime_host(void) {
+    if (any_library(crosses_on_host)) prime(true);
+}
+void sites_library_comes(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (crosses_on_host(slash ? slash + 1 : path)) prime(true);
+}
 
 /* --- the table */
 
@@ -146,6 +169,7 @@ static enum site_reason reason_of(const struct rule *rule) { return !rule ? SITE
 static COLD struct entry *make_site(const void *caller, unsigned band, uint64_t size, enum site_api api) {
     struct code_place place;
     bool crossing;
+    if (__atomic_load_n(&used, __ATOMIC_RELAXED) >= FULL) return NULL;
     place_find(caller, true, &place);
     const struct rule *rule = rule_for(place.library, api, size, &crossing);
     struct kind kind = kind_by(rule);

@@ -31,8 +31,10 @@ enum { SITES_DEVICE, SITES_HOST };
 void sites_start(void);
 /* Outside malloc, when a device is there: the rules may ask for the stack from now on. */
 void sites_prime(void);
-/* The same for rules of the host, once the process has started. Ours name none, so it is for rules of the user's. */
+/* The same for rules of the host, for which a process without such libraries shall not load an unwinder: when the process has
+ * started, and before it loads another library of this file name. One that comes with it unnamed is not seen. */
 void sites_prime_host(void);
+void sites_library_comes(const char *path);
 
 struct kind site_kind(const void *caller, uint64_t size, enum site_api api);
 /* The thread's last answer, where the code, the band and the API alone decided it, for good: most requests come from where

@@ -1,11 +1,11 @@
 /* stack.c: see stack.h. */
 #include "sites/stack.h"
 #include "base/hints.h"
-#include "base/log.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef int unwind_many(void **frames, int most);
@@ -15,7 +15,7 @@ typedef uintptr_t unwind_address(void *context);
 static _Atomic(unwind_many *) many;
 static _Atomic(unwind_each *) each;
 static unwind_address *address_of;
-static _Atomic bool primed;
+static _Atomic bool primed, missing;
 
 struct walk { void **frames; int count, most; };
 
@@ -52,13 +52,14 @@ static bool use_runtime(void) {
     return found && address_of;
 }
 
-COLD void stack_prime(void) {
-    if (atomic_exchange(&primed, true)) return;
+COLD bool stack_prime(void) {
+    if (atomic_load(&primed)) return true;
     int saved = errno;
     void *frames[4];
-    if (!use_libunwind() && !use_runtime())
-        log_line("libunwind.so.8 is not there: rules that name functions on the stack (@…) do not hold in this process", NULL);
+    bool found = (!atomic_load(&missing) && use_libunwind()) || use_runtime();
     dlerror();
     stack_walk(frames, 4);
+    atomic_store(&primed, found), atomic_store(&missing, !found);
     errno = saved;
+    return found;
 }

@@ -258,20 +258,20 @@ struct site_counters *counters_site(void) {
 
 #define KV_MINUTE_NS 60000000000u
 
-void device_kv_changed(struct device_counters *d, int64_t bytes, uint64_t now_ns) {
-    if (now_ns - counter_get(&d->kv_past_ns[0]) >= KV_MINUTE_NS) {
-        counter_set(&d->kv_past_ns[1], counter_get(&d->kv_past_ns[0])), counter_set(&d->kv_past_bytes[1], counter_get(&d->kv_past_bytes[0]));
-        counter_set(&d->kv_past_ns[0], now_ns), counter_set(&d->kv_past_bytes[0], counter_get(&d->kv_live_bytes));
+void kv_changed(struct kv_counters *n, int64_t bytes, uint64_t now_ns) {
+    if (now_ns - counter_get(&n->past_ns[0]) >= KV_MINUTE_NS) {
+        counter_set(&n->past_ns[1], counter_get(&n->past_ns[0])), counter_set(&n->past_bytes[1], counter_get(&n->past_bytes[0]));
+        counter_set(&n->past_ns[0], now_ns), counter_set(&n->past_bytes[0], counter_get(&n->kv_live_bytes));
     }
-    uint64_t live = atomic_fetch_add_explicit(&d->kv_live_bytes, (uint64_t)bytes, memory_order_relaxed) + (uint64_t)bytes;
-    if (bytes > 0) counter_raise(&d->kv_peak_live_bytes, live), counter_add(&d->kv_allocs, 1);
+    uint64_t live = atomic_fetch_add_explicit(&n->kv_live_bytes, (uint64_t)bytes, memory_order_relaxed) + (uint64_t)bytes;
+    if (bytes > 0) counter_raise(&n->kv_peak_live_bytes, live), counter_add(&n->kv_allocs, 1);
 }
 
 /* Against the later moment if that is a minute ago, else against the one before. */
-int64_t device_kv_growth(const struct device_counters *d, uint64_t now_ns) {
-    uint64_t live = counter_get(&d->kv_live_bytes), since = now_ns - counter_get(&d->kv_past_ns[0]);
+int64_t kv_growth(const struct kv_counters *n, uint64_t now_ns) {
+    uint64_t live = counter_get(&n->kv_live_bytes), since = now_ns - counter_get(&n->past_ns[0]);
     if (since >= 2 * (uint64_t)KV_MINUTE_NS) return 0; /* nothing has changed */
-    return (int64_t)(live - counter_get(&d->kv_past_bytes[since < KV_MINUTE_NS]));
+    return (int64_t)(live - counter_get(&n->past_bytes[since < KV_MINUTE_NS]));
 }
 
 struct device_cells *counters_device_cells(unsigned index) {

@@ -47,6 +47,21 @@ struct thread_counters {
     counter intern_bytes_in;               /* bytes of the contents that they were answered */
 };
 
+/* KV_COUNTER(name, unit, help): key/value cache, of the host and of each device; atomic, and rare: a server makes its cache once */
+#define KV_COUNTERS(X) \
+    X(kv_live_bytes, "bytes", "of live_bytes: key/value cache") \
+    X(kv_peak_live_bytes, "bytes", "highest kv_live_bytes") \
+    X(kv_allocs, "calls", "allocations of key/value cache")
+struct kv_counters {
+    KV_COUNTERS(COUNTER_FIELD)
+    counter past_ns[2], past_bytes[2]; /* kv_live_bytes at two past moments, the later one first; see kv_changed */
+};
+
+/* Key/value cache was taken (or, negative, given back), now. */
+void kv_changed(struct kv_counters *n, int64_t bytes, uint64_t now_ns);
+/* By how much key/value cache has grown in the last minute or two (less than a minute: since the start). */
+int64_t kv_growth(const struct kv_counters *n, uint64_t now_ns);
+
 /* HOST_COUNTER(name, unit, help): process-wide numbers that are published now and then */
 #define HOST_COUNTERS(X) \
     X(cached_bytes, "bytes", "free memory that the heap keeps, as of the last refresh") \
@@ -83,9 +98,6 @@ struct thread_counters {
     X(tenant_requests, "calls", "requests to other processes for what they had cached, when the device was full") \
     X(tenant_bytes, "bytes", "what they gave back") \
     X(tenants_silent, "calls", "requests that were not answered in time") \
-    X(kv_live_bytes, "bytes", "of live_bytes: key/value cache") \
-    X(kv_peak_live_bytes, "bytes", "highest kv_live_bytes") \
-    X(kv_allocs, "calls", "allocations of key/value cache") \
     X(fences, "calls", "epochs closed by an event") \
     X(fence_waits, "calls", "times an allocation waited for an epoch to pass") \
     X(stitched_blocks, "blocks", "page backend: blocks for which pages were mapped") \
@@ -164,6 +176,7 @@ enum zero_state { ZERO_UNKNOWN, ZERO_AT_WORK, ZERO_REFUSED };
 
 struct host_counters {
     HOST_COUNTERS(COUNTER_FIELD)
+    struct kv_counters kv;
 };
 
 /* What every hit and free changes: one cache line a shard of the device's cache, written under the shard's lock. */
@@ -184,18 +197,13 @@ struct device_counters {
     counter capacity; /* bytes of the device */
     counter uuid_high, uuid_low; /* the device, whichever ordinal a process knows it by; 0: not known */
     char name[96];
-    counter kv_past_ns[2], kv_past_bytes[2]; /* kv_live_bytes at two past moments, the later one first; see device_kv_changed */
+    struct kv_counters kv;
     DEVICE_COUNTERS(COUNTER_FIELD)
     /* sampled time of hits: bucket b counts hits of [2^(b/4), 2^((b+1)/4)) ns */
     counter hit_ns[COUNTER_HIT_BUCKETS];
     _Alignas(128) struct device_shard_counters shard[COUNTER_SHARDS];
     struct pinned_counters pinned;
 };
-
-/* Key/value cache of this device was taken (or, negative, given back), now. Rare: a server makes its cache once. */
-void device_kv_changed(struct device_counters *d, int64_t bytes, uint64_t now_ns);
-/* By how much key/value cache has grown in the last minute or two (less than a minute: since the start). */
-int64_t device_kv_growth(const struct device_counters *d, uint64_t now_ns);
 
 /* A tree of membranes (src/dtesn): tree[0] is the host's, the others are devices'. Atomic; what a hit changes lies in
  * the cells of its context (below). A level's budget is that of all its membranes, with what they gave to deeper ones. */

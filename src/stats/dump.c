@@ -117,8 +117,9 @@ static void find_sites(struct view *v) {
 static uint64_t moment(const struct counters *c, bool alive) {
     uint64_t last = counter_get(&c->host.published_ns);
     if (alive) return clock_ns();
+    if (counter_get(&c->host.kv.past_ns[0]) > last) last = counter_get(&c->host.kv.past_ns[0]);
     for (unsigned i = 0; i < COUNTER_DEVICES; i++)
-        if (counter_get(&c->device[i].kv_past_ns[0]) > last) last = counter_get(&c->device[i].kv_past_ns[0]);
+        if (counter_get(&c->device[i].kv.past_ns[0]) > last) last = counter_get(&c->device[i].kv.past_ns[0]);
     return last;
 }
 

@@ -47,6 +47,13 @@ static void pinned(struct text *t, const struct pinned_counters *n) {
     text_char(t, '}');
 }
 
+static void kv(struct text *t, const struct kv_counters *n, uint64_t live_bytes, uint64_t now_ns) {
+    KV_COUNTERS(COUNTED)
+    if (counter_get(&n->kv_allocs) == 0) return;
+    ratio(t, "kv_share", counter_get(&n->kv_live_bytes), live_bytes);
+    key(t, "kv_growth_bytes"), text_i64(t, kv_growth(n, now_ns));
+}
+
 static void device(struct text *t, const struct device_counters *d, uint64_t now_ns) {
     const struct device_totals sum = device_totals(d), *n = &sum;
     text_char(t, '{');
@@ -62,7 +69,7 @@ static void device(struct text *t, const struct device_counters *d, uint64_t now
     ratio(t, "hit_rate", n->hits, n->hits + n->misses);
     percentile(t, "hit_ns_p50", d, 50);
     percentile(t, "hit_ns_p99", d, 99);
-    if (n->kv_allocs > 0) ratio(t, "kv_share", n->kv_live_bytes, n->live_bytes), key(t, "kv_growth_bytes"), text_i64(t, device_kv_growth(d, now_ns));
+    kv(t, &d->kv, n->live_bytes, now_ns);
     pinned(t, &d->pinned);
     text_char(t, '}');
 }
@@ -119,6 +126,7 @@ static void host(struct text *t, const struct view *v) {
         number(t, "zero_looked_bytes", counter_get(&h->zero_looked_bytes));
         number(t, "zero_cpu_ns", counter_get(&h->zero_cpu_ns));
     }
+    if (counter_get(&h->kv.kv_allocs)) kv(t, &h->kv, v->host.live_bytes, v->now_ns);
     text_char(t, '}');
 }
 

@@ -29,6 +29,16 @@ static void percentile(struct text *t, const char *name, const struct device_cou
     if (hit_percentile(d, percent, &ns)) count(t, name, ns), text_add(t, " ns");
 }
 
+/* Key/value cache, of what lives beside it on the host or the device. */
+static void kv(struct text *t, const struct kv_counters *n, uint64_t live_bytes, uint64_t now_ns) {
+    if (counter_get(&n->kv_allocs) == 0) return;
+    int64_t growth = kv_growth(n, now_ns);
+    label(t, "  kv cache"), size(t, "live", counter_get(&n->kv_live_bytes)), ratio(t, "of live", counter_get(&n->kv_live_bytes), live_bytes);
+    size(t, "peak", counter_get(&n->kv_peak_live_bytes)), count(t, "allocs", counter_get(&n->kv_allocs));
+    text_add(t, growth < 0 ? " shrunk " : " grown "), text_size(t, growth < 0 ? -(uint64_t)growth : (uint64_t)growth);
+    text_add(t, " in the last minute\n");
+}
+
 static void host(struct text *t, const struct view *v) {
     label(t, "host");
     size(t, "live", v->host.live_bytes);
@@ -40,15 +50,7 @@ static void host(struct text *t, const struct view *v) {
     if (counter_get(&v->c->host.reclaimed_bytes)) size(t, "zeros dropped", counter_get(&v->c->host.reclaimed_bytes));
     if (counter_get(&v->c->host.zero_state) == ZERO_REFUSED) text_add(t, "  zeros stay: userfaultfd is not permitted");
     text_char(t, '\n');
-}
-
-static void kv(struct text *t, const struct device_counters *d, const struct device_totals *n, uint64_t now_ns) {
-    if (n->kv_allocs == 0) return;
-    int64_t growth = device_kv_growth(d, now_ns);
-    label(t, "  kv cache"), size(t, "live", n->kv_live_bytes), ratio(t, "of live", n->kv_live_bytes, n->live_bytes);
-    size(t, "peak", n->kv_peak_live_bytes), count(t, "allocs", n->kv_allocs);
-    text_add(t, growth < 0 ? " shrunk " : " grown "), text_size(t, growth < 0 ? -(uint64_t)growth : (uint64_t)growth);
-    text_add(t, " in the last minute\n");
+    kv(t, &v->c->host.kv, v->host.live_bytes, v->now_ns);
 }
 
 static void pinned(struct text *t, const struct pinned_counters *n) {
@@ -72,7 +74,7 @@ static void device(struct text *t, const struct device_counters *d, uint64_t now
     label(t, "  memory"), size(t, "live", n.live_bytes), size(t, "rounding", n.rounding_bytes), size(t, "cached", n.cached_bytes);
     size(t, "reserved", n.reserved_bytes), size(t, "peak live", n.peak_live_bytes), size(t, "peak reserved", n.peak_reserved_bytes);
     ratio(t, "efficiency", n.live_bytes, n.reserved_bytes), text_char(t, '\n');
-    kv(t, d, &n, now_ns);
+    kv(t, &d->kv, n.live_bytes, now_ns);
     label(t, "  calls"), count(t, "allocs", n.allocs), count(t, "frees", n.frees), ratio(t, "hits", n.hits, n.hits + n.misses);
     percentile(t, "p50", d, 50), percentile(t, "p99", d, 99), text_char(t, '\n');
     label(t, "  driver"), count(t, "allocs", n.driver_allocs), count(t, "frees", n.driver_frees), count(t, "trims", n.trims);

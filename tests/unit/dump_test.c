@@ -253,16 +253,16 @@ START_TEST(key_value_cache_has_its_own_line) {
     const char *json = dumped(STATS_JSON);
     has("\"kv_live_bytes\":0");
     has_not("kv_share");
-    device_kv_changed(d, 300, 10 * minute);
-    device_kv_changed(d, 100, 10 * minute + 1);
-    ck_assert_int_eq(device_kv_growth(d, 10 * minute + 2), 400);
+    kv_changed(&d->kv, 300, 10 * minute);
+    kv_changed(&d->kv, 100, 10 * minute + 1);
+    ck_assert_int_eq(kv_growth(&d->kv, 10 * minute + 2), 400);
     json = dumped(STATS_JSON);
     has("\"kv_live_bytes\":400,\"kv_peak_live_bytes\":400,\"kv_allocs\":2");
     has("\"kv_share\":0.4000,\"kv_growth_bytes\":400");
-    device_kv_changed(d, -100, 11 * minute + 5);
-    ck_assert_int_eq(device_kv_growth(d, 11 * minute + 6), 300); /* against ten minutes and the start */
-    ck_assert_int_eq(device_kv_growth(d, 12 * minute + 6), -100);
-    ck_assert_int_eq(device_kv_growth(d, 14 * minute), 0);
+    kv_changed(&d->kv, -100, 11 * minute + 5);
+    ck_assert_int_eq(kv_growth(&d->kv, 11 * minute + 6), 300); /* against ten minutes and the start */
+    ck_assert_int_eq(kv_growth(&d->kv, 12 * minute + 6), -100);
+    ck_assert_int_eq(kv_growth(&d->kv, 14 * minute), 0);
     ck_assert_ptr_nonnull(strstr(dumped(STATS_TEXT), "kv cache live 300 B of live 30.0% peak 400 B allocs 2 "));
 }
 END_TEST

@@ -93,9 +93,9 @@ END_TEST
 
 START_TEST(where_rules_begin_to_hold) {
     rules_read(&set, "");
-    ck_assert(set.host_from == UINT64_MAX && set.device_from < UINT64_MAX && set.rules > 0);
-    rules_read(&set, "a:malloc:>=1M=semantic;b:cudaMalloc=semantic");
-    ck_assert(set.host_from == 1 << 20 && set.device_from == 0);
+    ck_assert(set.host_from == 64 << 10 && set.device_from == 64 << 10 && set.rules > 0);
+    rules_read(&set, "a:malloc:>=16K=semantic;b:cudaMalloc=semantic");
+    ck_assert(set.host_from == 16 << 10 && set.device_from == 0);
 }
 END_TEST
 

@@ -22,7 +22,8 @@ enum lock_rank {
     RANK_CONTEXT,   /* device: one context's slow paths */
     RANK_FENCE,     /* device: one context's epochs */
     RANK_STREAMS,   /* device: the table of known streams */
-    RANK_SHARD,     /* device: one shard of a context's cache */
+    RANK_SHARD,     /* device: a shard of a context's cache, by its number */
+    RANK_SHARD_LAST = RANK_SHARD + 15,
     RANK_BLOCKS,    /* device: inserting into the table of blocks */
     RANK_INTERN,    /* intern: whoever adds to the table or takes from it */
     RANK_SITES,     /* sites: whoever adds a site */

@@ -8,6 +8,7 @@
 #include "device/fill.h"
 #include "device/pool.h"
 #include "device/trace.h"
+#include "stats/totals.h"
 #include <endian.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -91,7 +92,7 @@ static struct context *make(CUcontext handle) {
     if (!c) return NULL;
     c->handle = handle, c->index = index, c->counters = &counters->device[index];
     c->demand.count = count_live;
-    for (unsigned i = 0; i < SHARDS; i++) shard_init(&c->shard[i]), c->shard[i].counts = &c->counters->shard[i];
+    for (unsigned i = 0; i < SHARDS; i++) shard_init(&c->shard[i], i), c->shard[i].counts = &c->counters->shard[i];
     if (!learn(c)) {
         sys_unmap(c, sizeof *c);
         return NULL;
@@ -175,11 +176,7 @@ struct context *context_next_primary(CUdevice device, struct context *c) {
 uint64_t context_cached_on(CUdevice device) {
     uint64_t bytes = 0;
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
-        if (contexts[i]->ordinal == device) {
-            struct device_counters *d = contexts[i]->counters;
-            uint64_t used = counter_get(&d->live_bytes) + counter_get(&d->rounding_bytes), reserved = counter_get(&d->reserved_bytes);
-            bytes += reserved > used ? reserved - used : 0; /* read at different moments, they may not add up */
-        }
+        if (contexts[i]->ordinal == device) bytes += device_cached(contexts[i]->counters);
     return bytes;
 }
 

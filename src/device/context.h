@@ -35,6 +35,7 @@ struct context {
     _Atomic uint64_t pool_max; /* most bytes cached on the device; follows POOL_MAX while it runs */
     struct device_counters *counters;
     struct demand demand;
+    _Atomic uint32_t sparing;       /* shards that may have something spare (pool_parts.h), by their bit */
     _Atomic uint32_t tick;          /* goes up each second, where the service thread runs */
     _Atomic uint64_t ahead_size;    /* what an emotional request last missed (ahead.h); 0: none yet */
     struct pages *pages;         /* page backend, page.h; NULL: blocks come whole from the driver */

@@ -1,5 +1,6 @@
 /* fit.c: loose fits and sizes of new blocks; see fit.h. */
 #include "device/fit.h"
+#include "stats/totals.h"
 
 enum { ALLOWANCE = 20, SMALL = 1 << 20, SMALL_WASTE = 256 << 10, RENT = 64 };
 
@@ -19,7 +20,7 @@ static bool has_paid_rent(struct context *c, uint64_t size) {
 }
 
 uint64_t fit_most(struct context *c, uint64_t size) {
-    uint64_t live = counter_get(&c->counters->live_bytes), wasted = counter_get(&c->counters->rounding_bytes);
+    uint64_t live = device_live(c->counters), wasted = counter_get(&c->counters->rounding_bytes);
     uint64_t keep = demand_keep(&c->demand, live + size), spare = allowance(c, keep);
     uint64_t most = size < SMALL ? size + smaller(spare, SMALL_WASTE) : size;
     /* here growing costs nothing that is scarce */
@@ -45,6 +46,6 @@ uint64_t fit_new(struct context *c, uint64_t size) {
     if (size < SMALL || !sizes_vary(c, size)) return size;
     uint64_t step = (uint64_t)1 << (60 - __builtin_clzll(size)); /* a sixteenth of the size at least, less than an eighth */
     uint64_t rounded = (size + step - 1) / step * step;
-    uint64_t keep = demand_keep(&c->demand, counter_get(&c->counters->live_bytes) + size);
+    uint64_t keep = demand_keep(&c->demand, device_live(c->counters) + size);
     return rounded - size <= allowance(c, keep) ? rounded : size;
 }

@@ -14,7 +14,7 @@ enum { CLOSE_AFTER = 64 /* frees of a shard between two looks at the epoch and t
 /* Every few dozen frees: closes the epoch, so that its events get old, and looks at the clock. */
 static COLD void now_and_then(struct context *c, bool pending) {
     if (pending) fence_close();
-    demand_tick(&c->demand, counter_get(&c->counters->live_bytes), clock_ns());
+    pool_tick(c);
 }
 
 /* May this block be cached? Decided before it changes state. What is too large for the cache alone is still worth its pages. */
@@ -32,12 +32,12 @@ static COLD void poison(struct block *b) {
 /* Is the cache larger than it may be, with so much live? */
 HOT bool is_beyond_limits(struct context *c, uint64_t live) {
     const struct device_counters *d = c->counters;
-    uint64_t reserved = counter_get(&d->reserved_bytes), cached = reserved - live - counter_get(&d->rounding_bytes);
+    uint64_t reserved = counter_get(&d->reserved_bytes), used = live + counter_get(&d->rounding_bytes), cached = reserved > used ? reserved - used : 0;
     return cached > c->pool_max || reserved > atomic_load_explicit(&c->demand.keep, memory_order_relaxed) || contexts[1];
 }
 
 /* A block that is CACHED already enters the shard, tagged with its epoch, and is counted as the program's no more; under the
- * shard's lock. What is shared with other threads' shards comes last and at once: its line is the only one that they contend for. */
+ * shard's lock. */
 struct put { uint64_t frees; /* of the shard, so far */ bool ready, beyond; };
 HOT struct put put_locked(struct context *c, struct shard *s, struct block *b, uint64_t asked) {
     struct put put = { .frees = counter_get(&s->counts->frees) + 1 };
@@ -47,8 +47,7 @@ HOT struct put put_locked(struct context *c, struct shard *s, struct block *b, u
     shard_put(s, b, put.ready);
     budget_gave(s, b, asked);
     counter_set(&s->counts->frees, put.frees);
-    uint64_t live = atomic_fetch_sub_explicit(&c->counters->live_bytes, asked, memory_order_relaxed) - asked;
-    put.beyond = is_beyond_limits(c, live);
+    put.beyond = is_beyond_limits(c, live_shrinks(c, s, asked));
     return put;
 }
 

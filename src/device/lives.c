@@ -12,9 +12,33 @@
 
 _Atomic uint32_t pool_next_shard;
 
-void pool_new_maximum(struct context *c, uint64_t live) {
+void pool_tick(struct context *c) { demand_tick(&c->demand, counter_get(&c->counters->claimed_bytes), clock_ns()); }
+
+/* Locks every shard that has something spare; others have nothing, or begin after this moment. */
+static uint32_t lock_sparing(struct context *c) {
+    uint32_t held = atomic_load(&c->sparing), now;
+    for (;;) {
+        for (unsigned i = 0; i < SHARDS; i++)
+            if (held >> i & 1) lock_take(&c->shard[i].lock);
+        if (!((now = atomic_load(&c->sparing)) & ~held)) return held;
+        for (unsigned i = 0; i < SHARDS; i++)
+            if (held >> i & 1) lock_release(&c->shard[i].lock);
+        held |= now;
+    }
+}
+
+/* While nobody takes from what is spare: it goes back, and the claim is what is live. */
+void pool_new_maximum(struct context *c) {
+    uint32_t held = lock_sparing(c);
+    uint64_t spare = 0;
+    for (unsigned i = 0; i < SHARDS; i++)
+        if (held >> i & 1) spare += counter_get(&c->shard[i].counts->spare_bytes), counter_set(&c->shard[i].counts->spare_bytes, 0);
+    uint64_t live = pool_claim(c, -spare);
     demand_rises(&c->demand, live);
     counter_raise(&c->counters->peak_live_bytes, live);
+    atomic_fetch_and(&c->sparing, ~held);
+    for (unsigned i = 0; i < SHARDS; i++)
+        if (held >> i & 1) lock_release(&c->shard[i].lock);
 }
 
 void pool_take_apart(struct context *c, struct block *b) {
@@ -62,7 +86,7 @@ void pool_end_block(struct block *b) {
 static void count_alloc(struct context *c, struct block *b, bool hit) {
     struct shard *s = own_shard(c);
     if (b->size != b->asked) counter_add(&c->counters->rounding_bytes, b->size - b->asked);
-    pool_raise_live(c, b->asked);
+    pool_look_at_claim(c, pool_claim(c, b->asked));
     if (!hit && b->kind.type == COPPICE_EMOTIONAL) ahead_missed(c, b->size);
     lock_take(&s->lock);
     counter_bump(&s->counts->allocs, 1), counter_bump(&s->counts->hits, hit);
@@ -124,7 +148,7 @@ void pool_disown_done(struct block *b) {
     bool paged = pages_hold(c->pages, b->address); /* its pages are counted where they come and go */
     if (!paged) counter_add(&c->counters->reserved_bytes, -b->size), counter_add(&c->counters->driver_frees, 1);
     counter_add(&c->counters->rounding_bytes, -(b->size - b->asked));
-    counter_add(&c->counters->live_bytes, -b->asked);
+    pool_claim(c, -b->asked);
     pool_end_block(b);
     lock_take(&s->lock);
     counter_bump(&s->counts->frees, 1);
@@ -155,6 +179,7 @@ void pool_drop_context(struct context *c) {
         lock_take(&c->shard[i].lock);
         for (enum coppice_type type = 0; type < COPPICE_TYPES; type++)
             while (shard_take_oldest(&c->shard[i], type, false)) {}
+        counter_set(&c->shard[i].counts->spare_bytes, 0);
         lock_release(&c->shard[i].lock);
     }
     do {
@@ -163,7 +188,7 @@ void pool_drop_context(struct context *c) {
         for (unsigned i = 0; i < all.count; i++) block_hide(all.found[i]), pool_end_block(all.found[i]);
     } while (all.count > 0);
     if (c->pages) pages_drop(c->pages);
-    counter_set(&d->reserved_bytes, 0), counter_set(&d->rounding_bytes, 0), counter_set(&d->live_bytes, 0);
+    counter_set(&d->reserved_bytes, 0), counter_set(&d->rounding_bytes, 0), counter_set(&d->claimed_bytes, 0);
 }
 
 void pool_fork_child(void) {

@@ -30,8 +30,14 @@ static uint64_t hand_out(struct context *c, struct shard *s, struct block *b, ui
     becomes_live(s, b, asked, kind);
     if (unlikely(stands_apart(kind))) pool_take_apart(c, b);
     if (unlikely(b->size != asked)) pool_rounds(b, b->size - asked);
-    pool_raise_live(c, asked);
+    live_grows(c, s, asked);
     return b->address;
+}
+/* After it: the lock is released, and the peak looked at. */
+static uint64_t handed_out(struct context *c, struct shard *s, uint64_t address) {
+    lock_release(&s->lock);
+    if (address) pool_look_at_claim(c, counter_get(&c->counters->claimed_bytes));
+    return address;
 }
 
 /* Ready memory of one shard, of the request's own type or (`lent`) another's. The lock is held before, and not after. */
@@ -40,9 +46,7 @@ static uint64_t take_locked(struct context *c, struct shard *s, uint64_t size, u
     shard_settle(s);
     struct block *b = lent ? shard_lend(s, size, type) : shard_take_last(s, size, type, key);
     if (!b && !lent) b = shard_take(s, size, type, key);
-    uint64_t address = b ? hand_out(c, s, b, size, key & ~(uint32_t)KEY_ANY) : 0;
-    lock_release(&s->lock);
-    return address;
+    return handed_out(c, s, b ? hand_out(c, s, b, size, key & ~(uint32_t)KEY_ANY) : 0);
 }
 static uint64_t take_ready(struct context *c, struct shard *s, uint64_t size, uint32_t key, bool lent) {
     lock_take(&s->lock);
@@ -84,8 +88,7 @@ static uint64_t take_loosely(struct context *c, struct shard *own, uint64_t size
         if (shard_is_empty(s)) continue;
         lock_take(&s->lock);
         struct block *b = shard_take_between(s, size, most, type);
-        if (b) address = hand_out(c, s, b, size, key);
-        lock_release(&s->lock);
+        address = handed_out(c, s, b ? hand_out(c, s, b, size, key) : 0);
     }
     return address;
 }
@@ -157,14 +160,13 @@ static __attribute__((noinline)) uint64_t take_looking(struct context *c, struct
     return take_other(c, s, size, key, layer, take_locked(c, s, size, key, false));
 }
 /* A hit after which somebody wants to know. */
-static COLD uint64_t hit_noticed(struct shard *s, struct block *b, uint64_t live, enum pool_layer layer, bool waited) {
+static COLD uint64_t hit_noticed(struct shard *s, struct block *b, uint64_t claim, enum pool_layer layer, bool waited) {
     if (waited) lock_wake(&s->lock);
-    if (is_maximum(b->context, live)) pool_new_maximum(b->context, live);
+    pool_look_at_claim(b->context, claim);
     return hits_do_more() ? after_hit(b->context, b->address, b->asked, layer) : b->address;
 }
 
-/* A hit: the thread's shard, its lock, the first block of one bin, two counters of a private line, one shared word for the
- * exact peak. What is not the usual case is somebody else's last call, so that this one saves no registers. */
+/* A hit: the thread's shard, its lock, the first block of one bin, three counters of a private line. What is not the usual case is somebody else's last call, so that this one saves no registers. */
 uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer) {
     struct shard *s = own_shard(c);
     const uint32_t key = budget_key(c);
@@ -176,9 +178,9 @@ uint64_t pool_take(struct context *c, uint64_t size, enum pool_layer layer) {
     struct block *b = likely(usual) ? shard_take_last(s, size, (enum coppice_type)kind.type, key) : NULL;
     if (unlikely(!b)) return take_looking(c, s, size, key, layer);
     becomes_live(s, b, size, kind);
-    uint64_t live = live_grows(c, size);
+    uint64_t claim = live_grows(c, s, size);
     bool waited = lock_let_go(&s->lock);
-    if (unlikely(waited || is_maximum(c, live) || hits_do_more())) return hit_noticed(s, b, live, layer, waited);
+    if (unlikely(waited || is_maximum(c, claim) || hits_do_more())) return hit_noticed(s, b, claim, layer, waited);
     return b->address;
 }
 

@@ -5,9 +5,9 @@
 
 enum { LOOK_AT = 16 }; /* blocks of a bin that are compared for the best fit */
 
-void shard_init(struct shard *s) {
+void shard_init(struct shard *s, unsigned number) {
     static struct dtesn_cells nowhere; /* until the context has some */
-    *s = (struct shard){ .lock = LOCK_INIT(RANK_SHARD), .slack_shift = BLOCK_SLACK_SHIFT, .cells = &nowhere };
+    *s = (struct shard){ .lock = LOCK_INIT(RANK_SHARD + number), .bit = 1u << number, .slack_shift = BLOCK_SLACK_SHIFT, .cells = &nowhere };
     TAILQ_INIT(&s->pending);
     for (enum coppice_type type = 0; type < COPPICE_TYPES; type++) TAILQ_INIT(&s->age[type].list);
 }

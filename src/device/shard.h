@@ -28,6 +28,7 @@ struct shard {
         uint64_t cached;                        /* bytes in them */
     } age[COPPICE_TYPES];
     LIST_HEAD(bin, block) bin[COPPICE_TYPES][BINS]; /* ready blocks, last freed first */
+    uint32_t bit;                               /* 1 << its number in the context */
     unsigned slack_shift;                       /* a block may be larger than asked by 1 / 2^this of itself */
 } __attribute__((aligned(128)));
 
@@ -81,7 +82,7 @@ static inline struct block *shard_take_last(struct shard *s, uint64_t asked, enu
 /* A look at a list's head without the lock, to see whether the lock is worth taking: what it says may be a moment old. */
 static inline __attribute__((no_sanitize_thread)) bool shard_peek(struct block *const *head) { return __atomic_load_n(head, __ATOMIC_RELAXED); }
 
-void shard_init(struct shard *s);
+void shard_init(struct shard *s, unsigned number);
 /* Pending blocks whose epoch has passed become ready. */
 void shard_settle(struct shard *s);
 /* The ready block of this type for `asked` bytes that the asker named by `key` may have (budget.h), or NULL; it leaves the shard. */

@@ -6,6 +6,7 @@
 #include "stats/ask.h"
 #include "stats/control.h"
 #include "stats/folder.h"
+#include "stats/totals.h"
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -58,8 +59,7 @@ static uint64_t cached_there(const struct ask *a, const struct context *c) {
     for (unsigned i = 0; i < COUNTER_DEVICES; i++) {
         if (!ask_read(a, &d, sizeof d, offsetof(struct counters, device) + i * sizeof d) || counter_get(&d.in_use) == 0) break;
         if (!is_on(&d, c->counters)) continue;
-        uint64_t used = counter_get(&d.live_bytes) + counter_get(&d.rounding_bytes), reserved = counter_get(&d.reserved_bytes);
-        if (reserved > used) bytes += reserved - used;
+        bytes += device_cached(&d);
     }
     return bytes;
 }

@@ -13,6 +13,7 @@
 #include "device/pinned.h"
 #include "device/trace.h"
 #include "stats/service.h"
+#include "stats/totals.h"
 #include <stdlib.h>
 
 /* The driver did not take a block back. If the memory is still there it is cached as before, and goes another time; else
@@ -127,15 +128,15 @@ uint64_t pool_cached_of(const struct context *c, enum coppice_type type) {
 /* After a block came in: cached bytes of the device within POOL_MAX, reserved bytes of the context within what demand
  * is worth. */
 COLD void pool_enforce_limits(struct context *c) {
-    uint64_t keep = demand_keep(&c->demand, counter_get(&c->counters->live_bytes)), reserved = reserved_by_demand(c);
+    uint64_t keep = demand_keep(&c->demand, device_live(c->counters)), reserved = reserved_by_demand(c);
     if (reserved > keep) trim_context(c, reserved - keep, TRIM_BY_DEMAND);
     uint64_t cached = context_cached_on(c->ordinal);
     if (cached > c->pool_max) trim_context(c, cached - c->pool_max, TRIM_ALL);
 }
 
 uint64_t pool_make_room(struct context *c, uint64_t size) {
-    uint64_t live = counter_get(&c->counters->live_bytes), reserved = reserved_by_demand(c);
-    demand_tick(&c->demand, live, clock_ns());
+    uint64_t live = device_live(c->counters), reserved = reserved_by_demand(c);
+    pool_tick(c);
     uint64_t most = demand_most(&c->demand), keep = demand_keep(&c->demand, live + size);
     if (c->pages) keep = most > live + size ? most : live + size; /* what is cached can serve anything but this */
     else size = fit_new(c, size);
@@ -223,8 +224,8 @@ static uint64_t give_back_while_idle(bool tight) {
         struct context *c = contexts[i];
         struct device_counters *d = c->counters;
         if (!pool_is_open(c)) continue;
-        uint64_t live = counter_get(&d->live_bytes), reserved = reserved_by_demand(c);
-        demand_tick(&c->demand, live, clock_ns());
+        uint64_t live = device_live(d), reserved = reserved_by_demand(c);
+        pool_tick(c);
         uint64_t keep = tight ? demand_recent(&c->demand, live) : demand_keep(&c->demand, live);
         bool beyond = reserved > keep && counter_get(&d->reserved_bytes) > live;
         if (beyond && fence_poll(fence_tag())) gone += trim_context(c, reserved - keep, TRIM_BY_DEMAND);

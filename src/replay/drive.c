@@ -93,7 +93,7 @@ static const char *enter(const struct event *e, const struct drive_options *o) {
 static void measure(struct report *r) {
     uint64_t all_live = 0, all_reserved = 0;
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) {
-        all_live += counter_get(&contexts[i]->counters->live_bytes);
+        all_live += device_live(contexts[i]->counters);
         all_reserved += counter_get(&contexts[i]->counters->reserved_bytes);
     }
     if (all_live > r->peak_live) r->peak_live = all_live;

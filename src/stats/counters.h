@@ -78,7 +78,6 @@ int64_t kv_growth(const struct kv_counters *n, uint64_t now_ns);
 
 /* DEVICE_COUNTER(name, unit, help): atomic, one a device. What a hit changes is kept apart, by shard (below). */
 #define DEVICE_COUNTERS(X) \
-    X(live_bytes, "bytes", "what the program asked for and has not freed, to the byte") \
     X(rounding_bytes, "bytes", "reserved beyond what was asked, in live blocks") \
     X(reserved_bytes, "bytes", "taken from the driver: live + rounding + cached") \
     X(peak_live_bytes, "bytes", "highest live_bytes") \
@@ -187,7 +186,8 @@ struct host_counters {
 enum { COUNTER_SHARDS = 16 };
 struct device_shard_counters {
     DEVICE_SHARD_COUNTERS(COUNTER_FIELD)
-    counter reserved_[13]; /* two lines of cache: processors fetch them in pairs, and every shard is another thread's */
+    counter spare_bytes;   /* of the device's claimed_bytes: not live */
+    counter reserved_[12]; /* two lines of cache: processors fetch them in pairs, and every shard is another thread's */
 };
 
 struct device_counters {
@@ -198,6 +198,7 @@ struct device_counters {
     counter uuid_high, uuid_low; /* the device, whichever ordinal a process knows it by; 0: not known */
     char name[96];
     struct kv_counters kv;
+    counter claimed_bytes; /* what the program asked for and has not freed, to the byte, and what the shards have spare; see device_live */
     DEVICE_COUNTERS(COUNTER_FIELD)
     /* sampled time of hits: bucket b counts hits of [2^(b/4), 2^((b+1)/4)) ns */
     counter hit_ns[COUNTER_HIT_BUCKETS];

@@ -62,6 +62,7 @@ static void device(struct text *t, const struct device_counters *d, uint64_t now
     key(t, "context"), text_char(t, '"'), text_hex(t, counter_get(&d->context)), text_char(t, '"');
     if (counter_get(&d->uuid_high)) key(t, "uuid"), uuid(t, counter_get(&d->uuid_high), counter_get(&d->uuid_low));
     if (counter_get(&d->capacity)) number(t, "capacity_bytes", counter_get(&d->capacity));
+    number(t, "live_bytes", n->live_bytes);
     DEVICE_COUNTERS(SUMMED)
     DEVICE_SHARD_COUNTERS(SUMMED)
     number(t, "cached_bytes", n->cached_bytes);

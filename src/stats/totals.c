@@ -60,6 +60,15 @@ const struct site_counters *params_site(const struct counters *c, const struct p
 
 /* --- a device: by shard */
 
+uint64_t device_live(const struct device_counters *d) {
+    uint64_t spare = 0;
+    for (const struct device_shard_counters *from = d->shard; from < d->shard + COUNTER_SHARDS; from++) spare += counter_get(&from->spare_bytes);
+    return less(counter_get(&d->claimed_bytes), spare);
+}
+uint64_t device_cached(const struct device_counters *d) {
+    return less(counter_get(&d->reserved_bytes), device_live(d) + counter_get(&d->rounding_bytes));
+}
+
 static struct device_totals without_shards(const struct device_counters *from) {
     struct device_totals sum = { 0 };
     DEVICE_COUNTERS(TAKE)
@@ -71,6 +80,7 @@ struct device_totals device_totals(const struct device_counters *d) {
     for (const struct device_shard_counters *from = d->shard; from < d->shard + COUNTER_SHARDS; from++) {
         DEVICE_SHARD_COUNTERS(ADD)
     }
+    sum.live_bytes = device_live(d);
     sum.cached_bytes = less(sum.reserved_bytes, sum.live_bytes + sum.rounding_bytes);
     return sum;
 }

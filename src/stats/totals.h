@@ -34,8 +34,12 @@ const struct site_counters *params_site(const struct counters *c, const struct p
 struct device_totals {
     DEVICE_COUNTERS(TOTAL_FIELD)
     DEVICE_SHARD_COUNTERS(TOTAL_FIELD)
-    uint64_t cached_bytes;
+    uint64_t live_bytes, cached_bytes;
 };
+/* Live bytes: what is claimed and no shard has spare. */
+uint64_t device_live(const struct device_counters *d);
+/* Bytes cached in this context. */
+uint64_t device_cached(const struct device_counters *d);
 struct device_totals device_totals(const struct device_counters *d);
 
 /* A tree's numbers as readers want them. */

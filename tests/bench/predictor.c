@@ -10,6 +10,7 @@
 #include "base/options.h"
 #include "device/pool.h"
 #include "dtesn/demand.h"
+#include "stats/totals.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +157,7 @@ static struct score through_pool(const struct trace *t) {
         while (blocks > wanted) pool_give(block[--blocks], LAYER_DRIVER);
         while (blocks < wanted) block[blocks++] = pool_alloc(c);
         pool_chore(false);
-        s.waste += (double)(counter_get(&c->counters->reserved_bytes) - counter_get(&c->counters->live_bytes)) / 1e9;
+        s.waste += (double)(counter_get(&c->counters->reserved_bytes) - device_live(c->counters)) / 1e9;
     }
     s.misses = (double)counter_get(&c->counters->misses) * UNIT / 1e9;
     context_close(current);

@@ -53,13 +53,13 @@ START_TEST(what_is_counted_is_in_the_file) {
     ck_assert(in_our_place());
     struct thread_counters *slot = counters_thread_begin();
     counter_bump(&slot->allocs, 7);
-    counter_set(&counters->device[3].live_bytes, 99);
+    counter_set(&counters->device[3].claimed_bytes, 99);
     counter_add(counters_call("cuSomething"), 5);
     read_file(counters_path(), &seen);
     ck_assert(seen.magic == COUNTERS_MAGIC && seen.size == sizeof seen);
     ck_assert_int_eq(counter_get(&seen.pid), getpid());
     ck_assert_uint_eq(counters_host_totals(&seen).allocs, 7);
-    ck_assert_uint_eq(counter_get(&seen.device[3].live_bytes), 99);
+    ck_assert_uint_eq(counter_get(&seen.device[3].claimed_bytes), 99);
     ck_assert_str_eq(seen.call[0].name, "cuSomething");
     ck_assert_ptr_nonnull(strstr(seen.command, "counters_test"));
 }
@@ -190,7 +190,7 @@ START_TEST(a_small_file_system_is_no_error) {
     unsetenv("XDG_RUNTIME_DIR"), unsetenv("TMPDIR");
     ck_assert_int_lt(counters_open(false), 0);
     ck_assert_str_eq(counters_path(), "");
-    for (int i = 0; i < COUNTER_DEVICES; i++) counter_set(&counters->device[i].live_bytes, 1);
+    for (int i = 0; i < COUNTER_DEVICES; i++) counter_set(&counters->device[i].claimed_bytes, 1);
     for (int i = 0; i < COUNTER_THREADS; i++) counter_bump(&counters_thread_begin()->allocs, 1);
     ck_assert_uint_eq(counters_host_totals(counters).allocs, COUNTER_THREADS);
 }
@@ -202,7 +202,7 @@ START_TEST(threads_find_slots_when_the_file_cannot_grow) {
     if (!small_place(size)) return;
     ck_assert_int_eq(counters_open(false), 0);
     ck_assert(in_our_place());
-    for (int i = 0; i < COUNTER_DEVICES; i++) counter_set(&counters->device[i].live_bytes, 1);
+    for (int i = 0; i < COUNTER_DEVICES; i++) counter_set(&counters->device[i].claimed_bytes, 1);
     for (int i = 0; i < COUNTER_THREADS; i++) counter_bump(&counters_thread_begin()->allocs, 1);
     ck_assert_uint_eq(counters_host_totals(counters).allocs, COUNTER_THREADS);
 }
@@ -374,7 +374,7 @@ END_TEST
 
 START_TEST(a_devices_shards_are_added_up_and_cached_follows) {
     struct device_counters *d = &counters->device[0];
-    counter_set(&d->live_bytes, 100), counter_set(&d->rounding_bytes, 28), counter_set(&d->reserved_bytes, 200);
+    counter_set(&d->claimed_bytes, 100), counter_set(&d->rounding_bytes, 28), counter_set(&d->reserved_bytes, 200);
     for (int i = 0; i < COUNTER_SHARDS; i++) counter_set(&d->shard[i].hits, 2), counter_set(&d->shard[i].allocs, 3);
     struct device_totals t = device_totals(d);
     ck_assert_uint_eq(t.hits, 2 * COUNTER_SHARDS);

@@ -25,7 +25,7 @@ static const char *dumped(enum stats_format format) {
 
 START_TEST(fixed_names_are_all_there) {
     struct device_counters *d = &made.device[5];
-    counter_set(&d->in_use, 1), counter_set(&d->id, 5), counter_set(&d->live_bytes, 300), counter_set(&d->reserved_bytes, 400);
+    counter_set(&d->in_use, 1), counter_set(&d->id, 5), counter_set(&d->claimed_bytes, 300), counter_set(&d->reserved_bytes, 400);
     counter_set(&d->shard[2].hits, 3), counter_set(&d->misses, 1), counter_set(&d->hit_ns[20], 1);
     counter_set(&made.start_ns, 1), counter_set(&made.end_ns, 1500000001);
     counter_set(&made.host.published_ns, 1), counter_set(&made.host.resident_bytes, 4096), counter_set(&made.host.peak_resident_bytes, 8192);
@@ -113,7 +113,7 @@ static int status_of_dump(uint64_t live, uint64_t reserved) {
     if (child == 0) {
         close(2);
         struct device_counters *d = &counters->device[0];
-        counter_set(&d->in_use, 1), counter_set(&d->live_bytes, live), counter_set(&d->reserved_bytes, reserved);
+        counter_set(&d->in_use, 1), counter_set(&d->claimed_bytes, live), counter_set(&d->reserved_bytes, reserved);
         struct text t = text_in(buffer, sizeof buffer);
         dump_counters(counters, STATS_JSON, true, &t);
         char want[64];
@@ -249,7 +249,7 @@ END_TEST
 START_TEST(key_value_cache_has_its_own_line) {
     struct device_counters *d = &made.device[0];
     const uint64_t minute = 60000000000u;
-    counter_set(&d->in_use, 1), counter_set(&d->live_bytes, 1000);
+    counter_set(&d->in_use, 1), counter_set(&d->claimed_bytes, 1000);
     const char *json = dumped(STATS_JSON);
     has("\"kv_live_bytes\":0");
     has_not("kv_share");

@@ -6,6 +6,7 @@
 #include "device/capture.h"
 #include "device/device.h"
 #include "device/fence.h"
+#include "stats/totals.h"
 #include "suite.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -182,7 +183,7 @@ static void run(bool context_event) {
     struct device_counters *d = context_of(the_context)->counters;
     ck_assert_int_eq(atomic_load(&early), 0);
     ck_assert_int_eq(atomic_load(&forbidden), 0);
-    ck_assert_uint_eq(counter_get(&d->live_bytes), 0);
+    ck_assert_uint_eq(device_live(d), 0);
     ck_assert_uint_eq(counter_get(&d->rounding_bytes), 0);
     ck_assert_uint_eq(counter_get(&d->reserved_bytes), atomic_load(&live_in_driver));
     ck_assert_uint_gt(counter_get(&d->fences), 0);

@@ -10,7 +10,7 @@ static struct block pool[4096];
 static unsigned made;
 
 static void setup(void) {
-    shard_init(&shard);
+    shard_init(&shard, 0);
     made = 0;
     atomic_store(&fence_clock.open, 100);
     atomic_store(&fence_clock.passed, 10);

@@ -206,12 +206,46 @@ static struct extent *best(const struct extents *x, enum area area, uint64_t len
 
 bool extents_fit(const struct extents *x, enum area area, uint64_t length) { return best(x, area, length) != NULL; }
 
+/* --- where in its free extent a block lies: of the two ends, and of the two places that begin or end with a whole page */
+struct place { uint64_t at, breaks /* whole free pages */, touches /* pages */; };
+
+static uint64_t pages_up(uint64_t at) { return (at + PAGE_GRANULES - 1) / PAGE_GRANULES; }
+static uint64_t pages_down(uint64_t at) { return at / PAGE_GRANULES; }
+
+static struct place place_at(const struct extent *e, uint64_t at, uint64_t length) {
+    uint64_t from = pages_down(at), to = pages_up(at + length), first = pages_up(e->at), end = pages_down(e->at + e->length);
+    uint64_t broken_from = from > first ? from : first, broken_to = to < end ? to : end;
+    return (struct place){ .at = at, .breaks = broken_to > broken_from ? broken_to - broken_from : 0, .touches = to - from };
+}
+
+static bool is_better(struct place a, struct place b) { return a.breaks != b.breaks ? a.breaks < b.breaks : a.touches < b.touches; }
+
+/* Of equals the first that is listed. */
+static uint64_t best_place(const struct extent *e, uint64_t length) {
+    uint64_t last = e->at + e->length - length;
+    const uint64_t others[] = { pages_up(e->at) * PAGE_GRANULES, last, pages_down(e->at + e->length) * PAGE_GRANULES - length };
+    struct place best = place_at(e, e->at, length);
+    for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
+        if (others[i] < e->at || others[i] > last) continue; /* a difference below 0 is above `last` */
+        struct place other = place_at(e, others[i], length);
+        if (is_better(other, best)) best = other;
+    }
+    return best.at;
+}
+
 struct extent *extents_take(struct extents *x, enum area area, uint64_t length) {
     struct extent *e = best(x, area, length);
     if (!e) return NULL;
+    bool cut = have_spare(x, 2);
+    uint64_t at = cut ? best_place(e, length) : e->at;
     bin_remove(x, e);
+    if (at > e->at) {
+        struct extent *before_it = e;
+        e = split(x, before_it, at - before_it->at);
+        bin_put(x, before_it);
+    }
     e->state = EXTENT_TAKEN;
-    if (e->length > length && have_spare(x, 1)) become_free(x, split(x, e, length));
+    if (e->length > length && cut) become_free(x, split(x, e, length));
     return e;
 }
 

@@ -8,13 +8,15 @@
  *     sum of all extents = granules that are mapped
  *
  * Free extents lie in bins by length; a request gets the smallest that fits among those that are looked at, of equals the one
- * with the lowest address. Everything here is under the lock of its owner. */
+ * with the lowest address. In it the block lies where it breaks the fewest *whole pages* (aligned 2 MiB that are all free), and of
+ * such places where it touches the fewest pages: a whole page can be moved to where it is wanted (gather.c); what is free in one
+ * page with a live block serves only what fits there. Everything here is under the lock of its owner. */
 #ifndef COPPICE_DEVICE_EXTENT_H
 #define COPPICE_DEVICE_EXTENT_H
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { GRANULE = 512, EXTENT_BINS = 256, EXTENT_PART = 128 /* granules for one entry of the index by address */ };
+enum { GRANULE = 512, PAGE_GRANULES = (2 << 20) / GRANULE, EXTENT_BINS = 256, EXTENT_PART = 128 /* granules for one entry of the index by address */ };
 enum area { AREA_SMALL, AREA_LARGE, AREAS };
 enum extent_state { EXTENT_TAKEN, EXTENT_FREE, EXTENT_LOST };
 

@@ -123,7 +123,7 @@ static uint64_t address_of(const struct pages *p, const struct extent *e) { retu
 
 bool pages_take(struct pages *p, uint64_t asked, struct stitched *got) {
     lock_take(&p->lock);
-    struct extent *e = extents_take(&p->extents, pages_area(p, asked), pages_granules(asked));
+    struct extent *e = extents_take(&p->extents, pages_area(asked), pages_granules(asked));
     if (e) *got = (struct stitched){ address_of(p, e), e->length * GRANULE };
     lock_release(&p->lock);
     return e != NULL;
@@ -131,7 +131,7 @@ bool pages_take(struct pages *p, uint64_t asked, struct stitched *got) {
 
 bool pages_fit(struct pages *p, uint64_t asked) {
     lock_take(&p->lock);
-    bool fit = extents_fit(&p->extents, pages_area(p, asked), pages_granules(asked));
+    bool fit = extents_fit(&p->extents, pages_area(asked), pages_granules(asked));
     lock_release(&p->lock);
     return fit;
 }

@@ -87,11 +87,9 @@ struct haul { struct run run[RUNS]; unsigned runs; uint32_t slots; bool lost; /*
 void haul_free(struct pages *p, struct haul *haul, uint32_t slots, const struct extent *but);
 /* The haul is unmapped; its pages, in a list. What the driver refuses to unmap is where it was. */
 struct page *haul_unmap(struct pages *p, struct haul *haul);
-/* Where there is much memory small blocks lie apart; the last page of an area would be too much of a little. */
-enum { SMALL_MOST = 1 << 20, APART_FROM = 1024 /* slots */ };
-static inline enum area pages_area(const struct pages *p, uint64_t asked) {
-    return asked <= SMALL_MOST && p->count >= APART_FROM ? AREA_SMALL : AREA_LARGE;
-}
+/* Small blocks lie apart: some live long, and would stand in pages that a large one could have whole. More than an eighth of a page
+ * is not small: so much of a page may be left where the next one does not fit. */
+enum { SMALL_MOST = (2 << 20) / 8 };
+static inline enum area pages_area(uint64_t asked) { return asked <= SMALL_MOST ? AREA_SMALL : AREA_LARGE; }
 static inline uint64_t pages_granules(uint64_t bytes) { return (bytes + GRANULE - 1) / GRANULE; }
-enum { PAGE_GRANULES = (2 << 20) / GRANULE };
 #endif

@@ -98,7 +98,7 @@ def main(names):
             print("# no trace of PyTorch itself: tests/run clients/pytorch_trace records them")
         for name in names or [*workloads.WORKLOADS, *map(str, recorded)]:
             path = pathlib.Path(name)
-            if name in workloads.WORKLOADS:
+            if name in workloads.WORKLOADS | workloads.OTHERS:
                 path = pathlib.Path(folder) / f"{name}.trace"
                 write(name, path)
             ours, torch = show(path.stem.replace("-", "_"), path, backends)

@@ -319,7 +319,43 @@ def tenants(tape):
 WORKLOADS = {w.__name__: w for w in (forward, training_step, checkpointed, growing_cache, mixed_batch, varying_length, tenants)}
 
 
+
+
+# --- not in the table: programs so small that a page is much, on which nothing was chosen
+
+def small_generation(tape, prompts):
+    """A decoder of 8 layers, hidden size 512, fp32, generates for 8 sequences after each prompt, its caches grown by copying."""
+    layers, h, words, batch = 8, 512, 8192, 8
+    tape.alloc(4 * words * h), tape.alloc(4 * words * h)
+    for _ in range(layers):
+        for n in (3 * h * h, h * h, 4 * h * h, 4 * h * h, h, h, h, 3 * h, h, 4 * h):
+            tape.alloc(4 * n)
+    for prompt in prompts:
+        cache = [None] * 2 * layers
+        for held in range(prompt, prompt + 101):
+            tokens = batch * (prompt if held == prompt else 1)
+            x = tape.alloc(4 * tokens * h)
+            for layer in range(layers):
+                qkv = tape.alloc(4 * tokens * 3 * h)
+                for i in (2 * layer, 2 * layer + 1):
+                    grown = tape.alloc(4 * batch * held * h)
+                    if cache[i]:
+                        tape.free(cache[i])
+                    cache[i] = grown
+                scores, out = tape.alloc(4 * tokens * 8 * held), tape.alloc(4 * tokens * h)
+                tape.free(qkv, scores)
+                up, y = tape.alloc(4 * tokens * 4 * h), tape.alloc(4 * tokens * h)
+                tape.free(up, out, x)
+                x = y
+            logits = tape.alloc(4 * tokens * words)
+            tape.free(x, logits)
+        tape.free(*cache)
+
+
+OTHERS = {f"small_{last}": lambda tape, last=last: small_generation(tape, (100, 40, last)) for last in (200, 220, 250, 280, 300, 350)}
+
+
 def play(name):
     tape = Tape()
-    WORKLOADS[name](tape)
+    (WORKLOADS | OTHERS)[name](tape)
     return tape.events

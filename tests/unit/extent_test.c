@@ -1,5 +1,5 @@
-/* Extents of mapped memory: the smallest that fits is found, no two overlap, freed neighbours become one, what leaves is nobody's,
- * and the sums hold after every one of many random steps. */
+/* Extents of mapped memory: the smallest that fits is found, blocks leave whole pages, no two overlap, freed neighbours become one,
+ * what leaves is nobody's, and the sums hold after every one of many random steps. */
 #include "device/extent.h"
 #include "suite.h"
 #include <stdlib.h>
@@ -41,6 +41,28 @@ START_TEST(the_smallest_that_fits_is_found) {
     ck_assert_uint_eq(take(55)->at, sixty);
     ck_assert_uint_eq(take(61)->at, seventy);
     ck_assert_uint_eq(take(50)->at, fifty);
+}
+END_TEST
+
+START_TEST(blocks_lie_in_as_few_pages_as_can_be) {
+    extents_add(&all, large, 4 * PAGE);
+    struct extent *half = take(PAGE / 2), *aligned = take(PAGE + 3 * PAGE / 4);
+    ck_assert(half->at == large && aligned->at == large + PAGE); /* two pages, not a half and a quarter beside one */
+    ck_assert_uint_eq(take(PAGE / 2)->at, large + PAGE / 2);
+    extents_give(&all, aligned), extents_give(&all, extents_at(&all, large + PAGE / 2));
+    ck_assert_uint_eq(take(2 * PAGE + PAGE / 2)->at, large + PAGE / 2); /* breaks two whole pages; aligned it would break three */
+    ck_assert(extents_are_valid(&all));
+}
+END_TEST
+
+START_TEST(blocks_leave_pages_whole_at_either_end) {
+    const uint64_t quarter = PAGE / 4, other = large + 8 * PAGE;
+    extents_add(&all, large, 3 * PAGE + quarter);
+    ck_assert_uint_eq(take(quarter)->at, large + 3 * PAGE);
+    ck_assert(extents_remove(&all, large, 3 * PAGE));
+    extents_add(&all, other - quarter, 3 * PAGE + quarter);
+    ck_assert_uint_eq(take(PAGE + quarter)->at, other - quarter);
+    ck_assert(extents_remove(&all, other + PAGE, 2 * PAGE) && extents_are_valid(&all));
 }
 END_TEST
 
@@ -105,5 +127,6 @@ START_TEST(random_steps_keep_extents_apart_and_sums_right) {
 }
 END_TEST
 
-SUITE("extent", setup, NULL, neighbours_become_one, areas_never_mix, the_smallest_that_fits_is_found, what_is_lost_never_serves_and_leaves_with_its_page,
+SUITE("extent", setup, NULL, neighbours_become_one, areas_never_mix, the_smallest_that_fits_is_found, blocks_lie_in_as_few_pages_as_can_be,
+      blocks_leave_pages_whole_at_either_end, what_is_lost_never_serves_and_leaves_with_its_page,
       a_position_is_found_wherever_it_lies, random_steps_keep_extents_apart_and_sums_right)

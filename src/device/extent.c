@@ -206,28 +206,36 @@ static struct extent *best(const struct extents *x, enum area area, uint64_t len
 
 bool extents_fit(const struct extents *x, enum area area, uint64_t length) { return best(x, area, length) != NULL; }
 
-/* --- where in its free extent a block lies: of the two ends, and of the two places that begin or end with a whole page */
-struct place { uint64_t at, breaks /* whole free pages */, touches /* pages */; };
+/* --- where in its free extent a block lies: at one of its two ends, or where it begins or ends with a whole page */
+struct place { uint64_t at, breaks, touches; }; /* granules of whole free pages, of all pages */
 
-static uint64_t pages_up(uint64_t at) { return (at + PAGE_GRANULES - 1) / PAGE_GRANULES; }
-static uint64_t pages_down(uint64_t at) { return at / PAGE_GRANULES; }
+static struct stretch page_around(const struct extents *x, uint64_t at) {
+    if (x->page_around) return x->page_around(x, at);
+    return (struct stretch){ at / PAGE_GRANULES * PAGE_GRANULES, (at / PAGE_GRANULES + 1) * PAGE_GRANULES };
+}
 
-static struct place place_at(const struct extent *e, uint64_t at, uint64_t length) {
-    uint64_t from = pages_down(at), to = pages_up(at + length), first = pages_up(e->at), end = pages_down(e->at + e->length);
-    uint64_t broken_from = from > first ? from : first, broken_to = to < end ? to : end;
-    return (struct place){ .at = at, .breaks = broken_to > broken_from ? broken_to - broken_from : 0, .touches = to - from };
+/* What is left of a range without the pages at its ends that reach beyond `within`; empty: `to` is not above `from`. */
+static struct stretch whole_pages(const struct extents *x, struct stretch range, struct stretch within) {
+    struct stretch first = page_around(x, range.from), last = page_around(x, range.to - 1);
+    return (struct stretch){ first.from >= within.from ? first.from : first.to, last.to <= within.to ? last.to : last.from };
+}
+
+static struct place place_at(const struct extents *x, struct stretch in, uint64_t at, uint64_t length) {
+    struct stretch broken = whole_pages(x, (struct stretch){ at, at + length }, in);
+    uint64_t touches = page_around(x, at + length - 1).to - page_around(x, at).from;
+    return (struct place){ .at = at, .breaks = broken.to > broken.from ? broken.to - broken.from : 0, .touches = touches };
 }
 
 static bool is_better(struct place a, struct place b) { return a.breaks != b.breaks ? a.breaks < b.breaks : a.touches < b.touches; }
 
 /* Of equals the first that is listed. */
-static uint64_t best_place(const struct extent *e, uint64_t length) {
-    uint64_t last = e->at + e->length - length;
-    const uint64_t others[] = { pages_up(e->at) * PAGE_GRANULES, last, pages_down(e->at + e->length) * PAGE_GRANULES - length };
-    struct place best = place_at(e, e->at, length);
+static uint64_t best_place(const struct extents *x, const struct extent *e, uint64_t length) {
+    const struct stretch in = { e->at, e->at + e->length }, whole = whole_pages(x, in, in);
+    const uint64_t last = in.to - length, others[] = { whole.from, last, whole.to - length };
+    struct place best = place_at(x, in, in.from, length);
     for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
-        if (others[i] < e->at || others[i] > last) continue; /* a difference below 0 is above `last` */
-        struct place other = place_at(e, others[i], length);
+        if (others[i] < in.from || others[i] > last) continue; /* a difference below 0 is above `last` */
+        struct place other = place_at(x, in, others[i], length);
         if (is_better(other, best)) best = other;
     }
     return best.at;
@@ -237,7 +245,7 @@ struct extent *extents_take(struct extents *x, enum area area, uint64_t length) 
     struct extent *e = best(x, area, length);
     if (!e) return NULL;
     bool cut = have_spare(x, 2);
-    uint64_t at = cut ? best_place(e, length) : e->at;
+    uint64_t at = cut ? best_place(x, e, length) : e->at;
     bin_remove(x, e);
     if (at > e->at) {
         struct extent *before_it = e;

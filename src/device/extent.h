@@ -8,15 +8,16 @@
  *     sum of all extents = granules that are mapped
  *
  * Free extents lie in bins by length; a request gets the smallest that fits among those that are looked at, of equals the one
- * with the lowest address. In it the block lies where it breaks the fewest *whole pages* (aligned 2 MiB that are all free), and of
- * such places where it touches the fewest pages: a whole page can be moved to where it is wanted (gather.c); what is free in one
- * page with a live block serves only what fits there. Everything here is under the lock of its owner. */
+ * with the lowest address. In it the block lies where it breaks the fewest *whole pages* (that are free all through), and of such
+ * places where it touches the fewest: a whole page can be moved to where it is wanted (gather.c); what is free in one page
+ * with a live block serves only what fits there. Everything here is under the lock of its owner. */
 #ifndef COPPICE_DEVICE_EXTENT_H
 #define COPPICE_DEVICE_EXTENT_H
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { GRANULE = 512, PAGE_GRANULES = (2 << 20) / GRANULE, EXTENT_BINS = 256, EXTENT_PART = 128 /* granules for one entry of the index by address */ };
+enum { GRANULE = 512, PAGE_GRANULES = (2 << 20) / GRANULE, EXTENT_BINS = 256 };
+enum { EXTENT_PART = 128 /* granules for one entry of the index by address */ };
 enum area { AREA_SMALL, AREA_LARGE, AREAS };
 enum extent_state { EXTENT_TAKEN, EXTENT_FREE, EXTENT_LOST };
 
@@ -27,6 +28,8 @@ struct extent {
     enum extent_state state;
 };
 
+struct stretch { uint64_t from, to; };
+
 struct extents {
     struct extent **part;            /* by position / EXTENT_PART: the first extent that begins there, */
     uint64_t *begins;                /* and a bit set over them */
@@ -34,6 +37,8 @@ struct extents {
     struct extent *bin[AREAS][EXTENT_BINS], *spare;
     uint64_t filled[AREAS][EXTENT_BINS / 64]; /* bit set over bins */
     uint64_t free, lost;             /* granules */
+    /* the page around a position; NULL, and where the owner does not change it: 2 MiB, aligned */
+    struct stretch (*page_around)(const struct extents *x, uint64_t at);
 };
 
 /* False: no memory. */

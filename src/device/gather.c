@@ -7,7 +7,7 @@
 
 /* A page is this part of all pages at most, and so many slots. The larger, the fewer calls, and the more is free beside live blocks: of
  * the parts tried this is the largest that leaves a margin to 1.02 reserved over live on all large traces of docs/TRACE.md. */
-enum { FEW = 2048, UNIT_MOST = 16 };
+enum { FEW = 2560, UNIT_MOST = 16 };
 
 /* --- what is free */
 /* The first pages that lie wholly in a free extent, side by side, up to `most` slots. */

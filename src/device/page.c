@@ -38,6 +38,14 @@ static uint64_t reserve(uint64_t capacity, uint64_t *bytes) {
     return 0;
 }
 
+/* Pages are of several slots, where there are many. */
+static struct stretch page_around(const struct extents *x, uint64_t at) {
+    const struct pages *p = (const struct pages *)((const char *)x - offsetof(struct pages, extents));
+    const struct page *page = p->space.page[at / PAGE_GRANULES];
+    uint64_t from = page ? page->home : at / PAGE_GRANULES, count = page ? page->count : 1;
+    return (struct stretch){ from * PAGE_GRANULES, (from + count) * PAGE_GRANULES };
+}
+
 /* Where memory is mapped first. Runs of other owners (weights.h) begin far from what grows. */
 static void set_rovers(struct pages *p) {
     p->rover[AREA_SMALL] = 0, p->rover[AREA_LARGE] = p->border;
@@ -62,6 +70,7 @@ static const char *open_pages(struct context *c, struct pages **made) {
     if (!space_open(&p->space, base, bytes)) return "no memory";
     set_rovers(p);
     if (!extents_open(&p->extents, (uint64_t)slots * PAGE_GRANULES, (uint64_t)p->border * PAGE_GRANULES)) return "no memory";
+    p->extents.page_around = page_around;
     *made = p;
     return NULL;
 }

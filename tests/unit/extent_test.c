@@ -66,6 +66,20 @@ START_TEST(blocks_leave_pages_whole_at_either_end) {
 }
 END_TEST
 
+static struct stretch pairs(const struct extents *x, uint64_t at) {
+    (void)x;
+    return (struct stretch){ at / (2 * PAGE) * 2 * PAGE, (at / (2 * PAGE) + 1) * 2 * PAGE };
+}
+
+START_TEST(pages_are_as_large_as_their_owner_says) {
+    all.page_around = pairs;
+    extents_add(&all, large, 6 * PAGE);
+    struct extent *half = take(PAGE / 2), *beside = take(PAGE), *aligned = take(PAGE);
+    ck_assert(half->at == large && beside->at == large + PAGE / 2 && aligned->at == large + 2 * PAGE);
+    ck_assert(extents_are_valid(&all));
+}
+END_TEST
+
 START_TEST(what_is_lost_never_serves_and_leaves_with_its_page) {
     extents_add(&all, large, 2 * PAGE);
     struct extent *a = take(10), *b = take(20);
@@ -128,5 +142,5 @@ START_TEST(random_steps_keep_extents_apart_and_sums_right) {
 END_TEST
 
 SUITE("extent", setup, NULL, neighbours_become_one, areas_never_mix, the_smallest_that_fits_is_found, blocks_lie_in_as_few_pages_as_can_be,
-      blocks_leave_pages_whole_at_either_end, what_is_lost_never_serves_and_leaves_with_its_page,
+      blocks_leave_pages_whole_at_either_end, pages_are_as_large_as_their_owner_says, what_is_lost_never_serves_and_leaves_with_its_page,
       a_position_is_found_wherever_it_lies, random_steps_keep_extents_apart_and_sums_right)

@@ -93,13 +93,22 @@ static int look(struct dl_phdr_info *info, size_t size, void *with) {
     return s->found = true;
 }
 
-static int name_to(struct dl_phdr_info *info, size_t size, void *with) {
-    bool (**is)(const char *library) = with;
+/* Objects stand in the order of their loading, until one goes; written under the linker's lock for its list. */
+static struct { unsigned objects; unsigned long long gone; } seen;
+struct look { bool (*is)(const char *library); unsigned objects; };
+static int look_at_new(struct dl_phdr_info *info, size_t size, void *with) {
+    struct look *l = with;
     char name[LIBRARY_NAME];
+    if (info->dlpi_subs != seen.gone) seen.gone = info->dlpi_subs, seen.objects = 0;
+    if (l->objects++ < seen.objects) return 0;
+    seen.objects = l->objects;
     name_library(name, info->dlpi_name);
-    return (*is)(name);
+    return l->is(name);
 }
-COLD bool any_library(bool (*is)(const char *library)) { return dl_iterate_phdr(name_to, &is) != 0; }
+COLD bool any_new_library(bool (*is)(const char *library)) {
+    struct look l = { .is = is };
+    return dl_iterate_phdr(look_at_new, &l) != 0;
+}
 
 /* A return address is that of the next instruction, which may be the next function's. */
 COLD bool place_find(const void *address, bool with_function, struct code_place *place) {

@@ -14,8 +14,8 @@ struct code_place {
     char function[160]; /* the exported function around the address, "" where none is known or it was not asked for */
     uint64_t offset;    /* of the address in the library's image */
 };
-/* Is it true of the file name of any loaded object? */
-bool any_library(bool (*is)(const char *library));
+/* Is it true of the file name of any object that was loaded since this was asked last? */
+bool any_new_library(bool (*is)(const char *library));
 /* False: no loaded object holds the address. */
 bool place_find(const void *address, bool with_function, struct code_place *place);
 #endif

@@ -16,8 +16,8 @@ static const char shipped[] =
     "*llama*:memalign:>=64K:@*llama_kv_cache*=procedural+kv;"
     /* PyTorch: vLLM, Aphrodite, SGLang and the static cache of transformers ask for the whole cache, or a layer's part of it, by
      * torch.zeros; weights are made by torch.empty. Small tables of zeros stay below 16 MiB, from where on a request has
-     * a driver allocation of its own in PyTorch's allocator */
-    "libc10_cuda.so*:device:>=16M:@libtorch_cpu.so*!_ZN2at4_ops5zeros4call*=procedural+kv";
+     * a driver allocation of its own in PyTorch's allocator. On a device and, from libc10.so, on the host */
+    "libc10*.so*:>=16M:@libtorch_cpu.so*!_ZN2at4_ops5zeros4call*=procedural+kv";
 
 /* With SHARE_WEIGHTS: llama.cpp's weights, which the model's loader asks for; from where on they are worth it (device/weights.h). */
 static const char shipped_for_weights[] = "libggml*:device:>=4M:@*llama*load_tensors*=semantic;*llama*:device:>=4M:@*llama*load_tensors*=semantic";

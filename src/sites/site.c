@@ -64,12 +64,16 @@ static void prime(bool host) {
 static bool crosses_on_host(const char *library) { return crossing_rule(true, library) != NULL; }
 
 void sites_prime(void) { prime(false); }
-void sites_prime_host(void) {
-    if (any_library(crosses_on_host)) prime(true);
+static _Atomic bool host_has_unwinder;
+static COLD void look_for_libraries(const char *coming) {
+    if (!crosses_on_host(coming) && !any_new_library(crosses_on_host)) return;
+    prime(true);
+    atomic_store(&host_has_unwinder, stack_prime());
 }
+void sites_prime_host(void) { look_for_libraries(""); }
 void sites_library_comes(const char *path) {
     const char *slash = strrchr(path, '/');
-    if (crosses_on_host(slash ? slash + 1 : path)) prime(true);
+    if (!atomic_load_explicit(&host_has_unwinder, memory_order_relaxed)) look_for_libraries(slash ? slash + 1 : path);
 }
 
 /* --- the table */

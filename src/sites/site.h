@@ -32,7 +32,7 @@ void sites_start(void);
 /* Outside malloc, when a device is there: the rules may ask for the stack from now on. */
 void sites_prime(void);
 /* The same for rules of the host, for which a process without such libraries shall not load an unwinder: when the process has
- * started, and before it loads another library of this file name. One that comes with it unnamed is not seen. */
+ * started, and before it loads another library. What comes with that one is seen at the next. */
 void sites_prime_host(void);
 void sites_library_comes(const char *path);
 

@@ -215,7 +215,14 @@ def decode_loop():
     return {"length": keys.shape[2], "query": list(query.shape)}
 
 
-SCENARIOS = [device_facts, streams, events, pinned, graphs, ipc, out_of_memory, memory_stats, mem_get_info, training_step, decode_loop]
+def static_cache():
+    """A key-value cache on the host, made at once as static caches are; weights beside it are none."""
+    weights, cache = torch.empty(8 << 20), torch.zeros(2, 8, 1 << 20)
+    cache[0, 3, 5:9] = weights[0] = 1
+    return {"sum": float(cache.sum())}
+
+
+SCENARIOS = [device_facts, streams, events, pinned, graphs, ipc, out_of_memory, memory_stats, mem_get_info, training_step, decode_loop, static_cache]
 
 
 if __name__ == "__main__":

@@ -104,11 +104,13 @@ void _IO_list_resetlock(void) __attribute__((weak));
 static void before_fork(void) {
     if (_IO_list_lock) _IO_list_lock();
     counters_before_fork();
+    sites_fork_prepare();
     heap_fork_prepare();
 }
 
 static void after_fork_in_parent(void) {
     heap_fork_parent();
+    sites_fork_parent();
     if (_IO_list_unlock) _IO_list_unlock();
 }
 

@@ -8,8 +8,9 @@
 #include "sites/module.h"
 #include "sites/stack.h"
 #include <string.h>
+#include <time.h>
 
-enum { SLOTS = 4096, FULL = SLOTS * 3 / 4, FRAMES = 1024 };
+enum { SLOTS = 4096, FULL = SLOTS * 3 / 4, FRAMES = 1024, FORK_PATIENCE = 1000 /* times 20 us */ };
 
 /* A site's key: the address, its band, and whose answer it is: 0 the site's own, 1 + rule of a crossing, PUSHED + type. */
 enum { BAND_AT = 56, ANSWER_AT = 48, PUSHED = 128, NO_RULE = 1 + RULES_MOST };
@@ -260,11 +261,22 @@ static struct entry *site_by_thread(const void *caller, unsigned band, enum site
     return likely(e != NULL) ? e : make_answer(caller, band, api, answer, NULL);
 }
 
+/* Who asks the linker for its list of objects holds the linker's lock, which in a fork's child would be held for ever: so nobody
+ * asks while the process forks, and what is asked for then is of no known kind. */
+static _Atomic unsigned asking;
+static _Atomic bool forking;
+static bool may_ask(void) {
+    atomic_fetch_add(&asking, 1);
+    if (likely(!inside && !atomic_load(&forking))) return inside = true;
+    atomic_fetch_sub(&asking, 1);
+    return false;
+}
+static void has_asked(void) { inside = false, atomic_fetch_sub(&asking, 1); }
+
 static COLD struct kind new_kind(const void *caller, unsigned band, uint64_t size, enum site_api api) {
-    if (inside) return (struct kind){ .type = thread_type.now };
-    inside = true;
+    if (!may_ask()) return (struct kind){ .type = thread_type.now };
     struct entry *e = type_is_pushed() ? site_by_thread(caller, band, api) : site_by_rules(caller, band, size, api);
-    inside = false;
+    has_asked();
     return e ? e->kind : (struct kind){ .type = thread_type.now };
 }
 
@@ -287,4 +299,12 @@ uint64_t site_band_end(uint64_t size, uint64_t *least) {
     return band < rules.bounds ? rules.bound[band] : UINT64_MAX;
 }
 
-void sites_fork_child(void) { lock_reset(&table_lock), lock_reset(&lesson_lock); }
+void sites_fork_prepare(void) {
+    atomic_store(&forking, true);
+    for (unsigned turn = 0; atomic_load(&asking) > inside && turn < FORK_PATIENCE; turn++) nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
+}
+void sites_fork_parent(void) { atomic_store(&forking, false); }
+void sites_fork_child(void) {
+    lock_reset(&table_lock), lock_reset(&lesson_lock);
+    atomic_store(&asking, inside), atomic_store(&forking, false);
+}

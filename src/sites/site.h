@@ -76,5 +76,8 @@ static inline void site_gave(struct kind kind, uint64_t bytes) {
 /* A block of this kind's site ended its life, or has lived long (TYPE_LEARN). */
 static inline bool sites_learn(void) { return option_number(type_learn); }
 void site_observe(struct kind kind, uint64_t size, uint64_t lifetime_ns);
+/* Around fork. */
+void sites_fork_prepare(void);
+void sites_fork_parent(void);
 void sites_fork_child(void);
 #endif

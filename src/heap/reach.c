@@ -39,10 +39,12 @@ static int register_range(uintptr_t at, size_t length) {
     return call(UFFDIO_REGISTER, &r);
 }
 
-/* Also wakes those who wait there. */
+/* Also wakes those who wait there. The kernel wakes before it lets the mapping go, and who faults in between, by the mapping's own lock, on
+ * a page that was dropped begins to wait after that: so they are woken once more when nobody can begin. */
 static void unregister_range(uintptr_t at, size_t length) {
     struct uffdio_range r = { at, length };
     call(UFFDIO_UNREGISTER, &r);
+    call(UFFDIO_WAKE, &r);
 }
 
 /* --- start */

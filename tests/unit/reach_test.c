@@ -156,10 +156,16 @@ START_TEST(nobody_misses_a_page_and_no_write_is_lost) {
 }
 END_TEST
 
+static _Atomic bool out; /* pages are, and will be for a moment */
 static void *reach_all_the_time(void *unused) {
     struct reach mine;
     while (!atomic_load(&stop)) {
-        if (reach_out(&mine, memory, PAGES)) reach_back(&mine);
+        if (reach_out(&mine, memory, PAGES)) {
+            atomic_store(&out, true);
+            usleep(300);
+            atomic_store(&out, false);
+            reach_back(&mine);
+        }
         usleep(100); /* as whoever reaches in earnest does: without a pause a fork may wait for its turn for ever */
     }
     return NULL;
@@ -171,6 +177,8 @@ START_TEST(a_child_has_all_pages_and_reaches_for_its_own) {
     fill();
     pthread_create(&thread, NULL, reach_all_the_time, NULL);
     for (unsigned round = 0; round < 60; round++) {
+        fill(); /* what the last child shared does not move before it is written */
+        while (!atomic_load(&out)) usleep(50);
         pid_t child = fork();
         if (child == 0) {
             bool whole = true;

@@ -1,5 +1,6 @@
 /* zero.c: see zero.h. Nothing here lies in the heap itself: while a chunk is out of reach its owner may not touch the heap. */
 #include "heap/zero.h"
+#include "base/scratch.h"
 #include "base/sys.h"
 #include "heap/heap.h"
 #include "heap/reach.h"
@@ -16,6 +17,7 @@
 enum { SEGMENTS = 8, PAGE = REACH_PAGE, WORDS = REACH_PAGES / 64, REGIONS = 64, WORTH = 16 /* pages of a chunk */, LONGEST_REST = 64 };
 #define LITTLE ((uint64_t)1 << 20)
 #define STRIDE ((uint64_t)8 << 20)  /* looked for pages in one call */
+#define AT_ONCE ((size_t)128 << 10) /* read: little enough to stay in a cache until it is looked at */
 
 /* Newer than the headers that we build with (linux/fs.h of 6.7). */
 struct region { uint64_t start, end, categories; };
@@ -37,8 +39,8 @@ static struct {
     uint64_t dropped, fresh; /* bytes; zero now and not at the last look */
     uint64_t next_ns, rests;
 } pass;
-static int pagemap = -1, memory = -1; /* open during a look only */
-static unsigned char page_bytes[REACH_CHUNK];
+static int pagemap = -1; /* open during a look only, and so is */
+static struct scratch content;
 
 static uint64_t cpu_ns(void) {
     struct timespec t;
@@ -93,9 +95,11 @@ static struct chunk *chunk_of(unsigned segment, uintptr_t base, uintptr_t at) {
 
 /* Pages [at, end) of one chunk, all there. Marks those that are zero. */
 static void look_at(uintptr_t chunk, uintptr_t at, uintptr_t end, uint64_t *zero) {
-    ssize_t got = pread(memory, page_bytes, end - at, (off_t)at);
-    for (ssize_t i = 0; got - i >= PAGE; i += PAGE)
-        if (is_zero(page_bytes + i)) set_bit(zero, (unsigned)((at - chunk + (uintptr_t)i) / PAGE));
+    for (size_t got; at < end && (got = scratch_read(&content, at, end - at)) >= PAGE; at += got) {
+        got -= got % PAGE;
+        for (size_t i = 0; i < got; i += PAGE)
+            if (is_zero(content.bytes + i)) set_bit(zero, (unsigned)((at - chunk + i) / PAGE));
+    }
 }
 
 /* Decides about a chunk whose pages that are there have been looked at. */
@@ -173,14 +177,13 @@ static bool go_on(void) {
 
 static bool open_files(void) {
     pagemap = sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
-    memory = sys_open("/proc/self/mem", O_RDONLY | O_CLOEXEC, 0);
-    return pagemap >= 0 && memory >= 0;
+    return pagemap >= 0 && scratch_open(&content, AT_ONCE);
 }
 
 static void close_files(void) {
     if (pagemap >= 0) close(pagemap);
-    if (memory >= 0) close(memory);
-    pagemap = memory = -1;
+    scratch_close(&content);
+    pagemap = -1;
 }
 
 uint64_t heap_zero_look(uint64_t now_ns, uint64_t budget_ns, uint64_t rest_ns) {

@@ -42,24 +42,40 @@ static bool write_at(int fd, const void *bytes, size_t length, size_t offset) {
     return n == (ssize_t)length;
 }
 
-/* Page by page, because some may have gone: those become pages of zeros, equal to no candidate. */
-static bool fill(int fd, int memory, const uintptr_t *at, uint32_t pages) {
-    static _Thread_local char page[SEALED_PAGE];
-    uint64_t hash[BATCH];
-    for (uint32_t i = 0; i < pages; i++) {
-        if (pread(memory, page, SEALED_PAGE, (off_t)at[i]) != SEALED_PAGE) memset(page, 0, SEALED_PAGE);
-        if (!write_at(fd, page, SEALED_PAGE, (size_t)i * SEALED_PAGE)) return false;
-        hash[i % BATCH] = sealed_hash(page);
-        size_t first = i - i % BATCH, count = i - first + 1;
-        if ((count == BATCH || i + 1 == pages) && !write_at(fd, hash, count * sizeof *hash, (size_t)pages * SEALED_PAGE + first * sizeof *hash)) return false;
+/* How many of the addresses follow each other, at most BATCH. */
+static uint32_t run_of(const uintptr_t *at, uint32_t pages) {
+    uint32_t n = 1;
+    while (n < pages && n < BATCH && at[n] == at[0] + (uintptr_t)n * SEALED_PAGE) n++;
+    return n;
+}
+
+/* The kernel reads the pages itself (base/scratch.h says why). What has gone is left as the hole that it is, and equal to no candidate. */
+static bool copy_pages(int fd, uintptr_t at, uint32_t pages, uint32_t place) {
+    for (uint32_t done = 0; done < pages;) {
+        ssize_t n = pwrite(fd, (const void *)(at + (uintptr_t)done * SEALED_PAGE), (size_t)(pages - done) * SEALED_PAGE, (off_t)(place + done) * SEALED_PAGE);
+        if (n < 0 && errno != EFAULT && errno != EINTR) return false;
+        done += n > 0 ? (uint32_t)(n / SEALED_PAGE) : n < 0 && errno == EINTR ? 0 : 1;
     }
     return true;
 }
 
-bool sealed_make(struct sealed *s, int memory, const uintptr_t *at, uint32_t pages) {
-    int saved = errno, fd = memfd_create("coppice-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+/* Hashes are of what lies in the file. */
+static bool fill(int fd, const uintptr_t *at, uint32_t pages) {
+    static char copy[BATCH * SEALED_PAGE];
+    for (uint32_t i = 0, n; i < pages; i += n) {
+        uint64_t hash[BATCH];
+        size_t length = (size_t)(n = run_of(at + i, pages - i)) * SEALED_PAGE;
+        if (!copy_pages(fd, at[i], n, i) || pread(fd, copy, length, (off_t)i * SEALED_PAGE) != (ssize_t)length) return false;
+        for (uint32_t j = 0; j < n; j++) hash[j] = sealed_hash(copy + (size_t)j * SEALED_PAGE);
+        if (!write_at(fd, hash, n * sizeof *hash, (size_t)pages * SEALED_PAGE + i * sizeof *hash)) return false;
+    }
+    return true;
+}
+
+bool sealed_make(struct sealed *s, const uintptr_t *at, uint32_t pages) {
+    int saved = errno, fd = sys_may_grow(sealed_length(pages)) == 0 ? memfd_create("coppice-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
     *s = (struct sealed){ .fd = fd, .pages = pages };
-    bool made = fd >= 0 && ftruncate(fd, (off_t)sealed_length(pages)) == 0 && fill(fd, memory, at, pages) && fcntl(fd, F_ADD_SEALS, SEALS) == 0 && map(s);
+    bool made = fd >= 0 && ftruncate(fd, (off_t)sealed_length(pages)) == 0 && fill(fd, at, pages) && fcntl(fd, F_ADD_SEALS, SEALS) == 0 && map(s);
     if (!made) sealed_close(s);
     errno = saved;
     return made;

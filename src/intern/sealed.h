@@ -18,9 +18,9 @@ struct sealed {
     uint64_t inode;
 };
 
-/* Makes a file of the pages at `at[0..pages)` of this process, read through `memory` (/proc/self/mem), as they are just now: a page that
- * is being written is equal to nobody's afterwards. False: no memory for it. */
-bool sealed_make(struct sealed *s, int memory, const uintptr_t *at, uint32_t pages);
+/* Makes a file of the pages at `at[0..pages)` of this process, as they are just now: a page that is being written is equal to
+ * nobody's afterwards, and one that has gone is zeros. False: no memory for it. One thread at a time. */
+bool sealed_make(struct sealed *s, const uintptr_t *at, uint32_t pages);
 /* Maps the file `fd`, which is the sealed's from then on; false: it is not as it must be, and it is closed. `why` says what is wrong. */
 bool sealed_open(struct sealed *s, int fd, const char **why);
 void sealed_close(struct sealed *s);

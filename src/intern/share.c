@@ -1,6 +1,5 @@
 /* share.c: the thread that looks, offers, publishes and merges; see share.h. All of it belongs to that thread, except share_start and
- * share_fork_child. Memory of the program is read through /proc/self/mem, never directly: a page that goes away meanwhile is an error
- * there and no signal. */
+ * share_fork_child. Memory of the program is never read directly: a page that goes away meanwhile would be a signal. */
 #include "intern/share.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -9,8 +8,9 @@
 #include "heap/reach.h"
 #include "heap/shared.h"
 #include "intern/broker.h"
-#include "intern/channel.h"
 #include "intern/client.h"
+#include "intern/look.h"
+#include "intern/notes.h"
 #include "stats/counters.h"
 #include "stats/service.h"
 #include <errno.h>
@@ -21,30 +21,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SEGMENTS = 8, PAGE = REACH_PAGE, RUN_LEAST = 4, FEW_MAPPINGS = 4, SHORT_RUNS = 128, PUBLISH_MOST = SEALED_PAGES_MOST, BATCH = CHANNEL_COUNT_MOST };
-enum { FIRST_MS = 200, HOT_MS = 2000, REST_MS = 60000, CALM_MS = 3000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */, PROBE = 32 };
-#define STEADY ((uint64_t)1)
-#define OFFERED ((uint64_t)2)
+enum { PAGE = REACH_PAGE, RUN_LEAST = 4, FEW_MAPPINGS = 4, SHORT_RUNS = 128, PUBLISH_MOST = SEALED_PAGES_MOST, BATCH = CHANNEL_COUNT_MOST };
+enum { FIRST_MS = 300, HOT_MS = 2000, REST_MS = 60000, CALM_MS = 3000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */ };
 
-/* What is known of a page: the hash at the last look without its lowest bits, and flags in their place; 0: nothing. Once steady and
- * offered it is not read again until it is compared, or the chunk's turn to be read as a whole comes: reading is what costs, and a hash
- * is no promise anyway. But each look reads a few of those that are known, always others: where one of them has changed, so may have
- * its neighbours (weights are read into memory that was filled with random numbers before), and the whole chunk is read at once. */
-struct chunk {
-    uint32_t due_ms, interval_ms;
-    uint16_t equal; /* pages that somebody else has too, of the last offers: for KSM */
-    bool advised;
-    bool rests; /* nothing had changed at the last look */
-    uint8_t probe; /* which of each PROBE pages is read although it is known */
-};
-static struct segment {
-    uintptr_t base;
-    size_t pages;
-    uint64_t *note;      /* a page */
-    struct chunk *chunk;
-} segments[SEGMENTS];
-
-struct page_ref { uint32_t segment; uint32_t page; };
 static struct {
     struct page_ref page[BATCH];
     uint64_t hash[BATCH];
@@ -53,9 +32,7 @@ static struct {
 } offers;
 static struct { uintptr_t at[PUBLISH_MOST]; struct page_ref page[PUBLISH_MOST]; } *wanted; /* pages to be published at the end of the round */
 static uint32_t wanted_count;
-static unsigned char *buffer; /* a chunk */
-static int memory_fd, pagemap_fd;
-static uint64_t zero_hash, started_ns;
+static uint64_t started_ns;
 static bool offer_all; /* something new was published: what is steady is offered again */
 static uint32_t mappings_made, mappings_most;
 static unsigned short_left; /* runs of less than RUN_LEAST pages that this round may still share */
@@ -63,7 +40,6 @@ static unsigned short_left; /* runs of less than RUN_LEAST pages that this round
 static enum share_backend { SHARE_NOTHING, SHARE_REACH, SHARE_KSM } backend;
 static _Atomic bool running;
 
-static uintptr_t address_of(struct page_ref p) { return segments[p.segment].base + (uintptr_t)p.page * PAGE; }
 static uint32_t now_ms(void) { return (uint32_t)((clock_ns() - started_ns) / 1000000); }
 
 /* --- what the system permits */
@@ -98,7 +74,7 @@ static void compare(const struct reach *r, const uint32_t *place, unsigned char 
 /* Each run costs a mapping and a few waits for whoever else changes mappings. For a page or two that is paid where nothing has changed
  * for seconds, as long as there are few mappings, and a few times a round. */
 static unsigned run_least(struct page_ref p) {
-    const struct chunk *c = &segments[p.segment].chunk[p.page / REACH_PAGES];
+    const struct chunk *c = notes_chunk(p);
     return c->rests && c->interval_ms >= CALM_MS && mappings_made < mappings_most / FEW_MAPPINGS && short_left > 0 ? 1 : RUN_LEAST;
 }
 
@@ -126,11 +102,11 @@ static void merge(struct page_ref first, const uint32_t *place, unsigned count, 
     static struct reach r;
     unsigned char equal[REACH_PAGES];
     for (unsigned i = 0; i < count; i++) client_fetch(channel_file(place[i])); /* before anything is out of reach */
-    if (!heap_shared_ready(first.segment) || !reach_out(&r, (void *)address_of(first), count)) return;
+    if (!heap_shared_ready(first.segment) || !reach_out(&r, (void *)notes_address(first), count)) return;
     compare(&r, place, equal);
     unsigned replaced = replace_runs(&r, place, equal, least);
     for (unsigned i = 0; i < count; i++)
-        if (!equal[i] || r.state[i] == REACH_SETTLED) segments[first.segment].note[first.page + i] = 0; /* another content by now, or soon */
+        if (!equal[i] || r.state[i] == REACH_SETTLED) notes_of(first)[i] = 0; /* another content by now, or soon */
     reach_back(&r);
     counter_add(&counters->intern.pages_shared, replaced);
 }
@@ -143,15 +119,21 @@ static bool follows(struct page_ref a, struct page_ref b) {
 
 static void take_answer(uint32_t i) {
     struct page_ref p = offers.page[i];
-    segments[p.segment].note[p.page] |= OFFERED;
-    segments[p.segment].chunk[p.page / REACH_PAGES].equal += offers.answer[i] != CHANNEL_NONE;
-    if (offers.answer[i] == CHANNEL_WANTED && backend == SHARE_REACH && wanted_count < PUBLISH_MOST) wanted->at[wanted_count] = address_of(p), wanted->page[wanted_count++] = p;
+    *notes_of(p) |= NOTE_OFFERED;
+    notes_chunk(p)->equal += offers.answer[i] != CHANNEL_NONE;
+    if (offers.answer[i] == CHANNEL_WANTED && backend == SHARE_REACH && wanted_count < PUBLISH_MOST) wanted->at[wanted_count] = notes_address(p), wanted->page[wanted_count++] = p;
+}
+
+/* Nobody heard them: they are looked at again. */
+static void forget_offers(uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) *notes_of(offers.page[i]) &= ~NOTE_KNOWN;
 }
 
 static void flush_offers(void) {
     uint32_t count = offers.count;
     offers.count = 0;
-    if (count == 0 || !client_offer(offers.hash, count, backend != SHARE_REACH, offers.answer)) return;
+    if (count == 0) return;
+    if (!client_offer(offers.hash, count, backend != SHARE_REACH, offers.answer)) return forget_offers(count);
     for (uint32_t i = 0, n; i < count; i += n) {
         take_answer(i);
         for (n = 1; i + n < count && follows(offers.page[i + n - 1], offers.page[i + n]) && offers.answer[i] > CHANNEL_WANTED && offers.answer[i + n] > CHANNEL_WANTED; n++)
@@ -163,132 +145,63 @@ static void flush_offers(void) {
     }
 }
 
-static void offer(struct page_ref p, uint64_t note) {
+static void offer(struct page_ref p) {
     if (offers.count == BATCH) flush_offers();
     offers.page[offers.count] = p;
-    offers.hash[offers.count++] = (note & ~CHANNEL_FLAGS) | (note & OFFERED ? CHANNEL_AGAIN : 0);
+    offers.hash[offers.count++] = *notes_of(p) & ~NOTE_KNOWN;
 }
 
 /* --- looking */
 
-/* An entry of the page map: bit 63 present, bit 61 of a file. */
-static bool is_candidate(uint64_t entry) { return entry >> 63 & 1 && !(entry >> 61 & 1); }
-
-/* Reads pages [i, end) of a chunk; how many came whole. */
-static unsigned read_pages(uintptr_t at, unsigned i, unsigned end) {
-    ssize_t n = pread(memory_fd, buffer + (size_t)i * PAGE, (size_t)(end - i) * PAGE, (off_t)(at + (uintptr_t)i * PAGE));
-    return n > 0 ? (unsigned)(n / PAGE) : 0;
+static void offer_steady(struct page_ref first) {
+    for (struct page_ref p = first; p.page < first.page + REACH_PAGES; p.page++)
+        if (note_is_steady(*notes_of(p))) offer(p);
 }
 
-static bool is_known(uint64_t note) { return (note & (STEADY | OFFERED)) == (STEADY | OFFERED); }
-
-/* Does a look read this page? All of them, or what is not known and the probes among the rest. */
-static bool is_read(uint32_t segment, uint32_t page, uint64_t entry, bool all) {
-    const struct segment *s = &segments[segment];
-    return is_candidate(entry) && (all || !is_known(s->note[page]) || page % PROBE == s->chunk[page / REACH_PAGES].probe);
-}
-
-/* A page was read: is it as it was? Returns whether it has changed. */
-static bool note_page(struct page_ref p, const unsigned char *bytes) {
-    uint64_t *note = &segments[p.segment].note[p.page], hash = sealed_hash(bytes) & ~CHANNEL_FLAGS;
-    if (hash == zero_hash || hash == 0) return *note = 0, false; /* zeros are cheaper given back: heap/reach.h */
-    if ((*note & ~CHANNEL_FLAGS) != hash) return *note = hash, true;
-    *note |= STEADY;
-    offer(p, *note);
-    return false;
-}
-
-/* A page that was not read: unless it is known, nothing is. For the kernel to merge, known ones are counted at each look. */
-static void forget_or_offer(struct page_ref p, uint64_t entry, bool failed) {
-    uint64_t *note = &segments[p.segment].note[p.page];
-    if (failed || !is_candidate(entry)) *note = 0;
-    else if (offer_all || backend == SHARE_KSM) offer(p, *note);
-}
-
-/* Pages that have changed since the last look; those that are known are left out unless `all`. */
-struct changes { unsigned pages, known; };
-static struct changes look_at(uint32_t segment, uint32_t first, bool all) {
-    struct segment *s = &segments[segment];
-    uint64_t entry[REACH_PAGES];
-    uintptr_t at = s->base + (uintptr_t)first * PAGE;
-    struct changes changed = { 0 };
-    unsigned looked = 0;
-    if (pread(pagemap_fd, entry, sizeof entry, (off_t)(at / PAGE * sizeof *entry)) != sizeof entry) return changed;
-    for (unsigned i = 0, end; i < REACH_PAGES; i = end) {
-        bool reads = is_read(segment, first + i, entry[i], all);
-        for (end = i + 1; end < REACH_PAGES && is_read(segment, first + end, entry[end], all) == reads;) end++;
-        unsigned got = reads ? read_pages(at, i, end) : 0;
-        for (unsigned j = i; j < i + got; j++) {
-            bool known = is_known(s->note[first + j]);
-            if (!note_page((struct page_ref){ segment, first + j }, buffer + (size_t)j * PAGE)) continue;
-            changed.pages++, changed.known += known;
-        }
-        for (unsigned j = i + got; j < end; j++) forget_or_offer((struct page_ref){ segment, first + j }, entry[j], reads);
-        looked += got;
-    }
-    counter_add(&counters->intern.pages_looked_at, looked);
-    return changed;
-}
-
-/* The same, and if it turns out that what was known has changed, of the whole chunk. Other probes the next time. */
-static unsigned look_closer(uint32_t segment, uint32_t first, struct chunk *c) {
-    bool all = c->interval_ms == REST_MS;
-    struct changes changed = look_at(segment, first, all);
-    if (changed.known > 0 && !all) changed.pages += look_at(segment, first, true).pages;
-    c->probe = (uint8_t)((c->probe + 11) % PROBE); /* 11 and 32: all of them in turn */
-    return changed.pages;
-}
-
-static void offer_steady(uint32_t segment, uint32_t first) {
-    for (uint32_t i = first; i < first + REACH_PAGES; i++)
-        if (segments[segment].note[i] & STEADY) offer((struct page_ref){ segment, i }, segments[segment].note[i]);
+static void offer_found(struct page_ref first, const struct look *l) {
+    for (unsigned i = 0; i < l->count; i++) offer((struct page_ref){ first.segment, first.page + l->page[i] });
 }
 
 /* A chunk with many equal pages is the kernel's to merge: only those are paid for. */
-static void advise(uint32_t segment, uint32_t first, struct chunk *c) {
+static void advise(struct page_ref first) {
+    struct chunk *c = notes_chunk(first);
     flush_offers();
     if (c->advised || c->equal < REACH_PAGES / KSM_SHARE) return;
-    c->advised = sys_advise((void *)(segments[segment].base + (uintptr_t)first * PAGE), REACH_CHUNK, MADV_MERGEABLE) == 0;
+    c->advised = sys_advise((void *)notes_address(first), REACH_CHUNK, MADV_MERGEABLE) == 0;
     if (c->advised) counter_add(&counters->intern.pages_merged_by_kernel, c->equal);
 }
 
-static void visit(uint32_t segment, uint32_t first) {
-    struct chunk *c = &segments[segment].chunk[first / REACH_PAGES];
+/* When it is looked at again. */
+static uint32_t next_interval(const struct chunk *c, bool changed) {
+    if (c->interval_ms == 0 || (changed && c->rests)) return FIRST_MS; /* new, or at rest until now */
+    if (!changed) return c->interval_ms < REST_MS / 3 * 2 ? c->interval_ms / 2 * 3 : REST_MS;
+    return c->interval_ms < HOT_MS / 2 ? c->interval_ms * 2 : HOT_MS;
+}
+
+/* For the kernel to merge, what is steady is counted at each look. */
+static void visit(struct page_ref first) {
+    struct chunk *c = notes_chunk(first);
+    struct look found = { 0 };
     uint32_t now = now_ms();
-    if ((int32_t)(now - c->due_ms) < 0) {
-        if (offer_all) offer_steady(segment, first);
-        return;
+    bool due = (int32_t)(now - c->due_ms) >= 0;
+    if (due && look_at(first, c->interval_ms == REST_MS, &found)) {
+        c->equal = 0;
+        c->interval_ms = next_interval(c, found.changed > 0);
+        c->rests = found.changed == 0;
+        c->due_ms = now + c->interval_ms;
     }
-    c->equal = 0;
-    unsigned changed = look_closer(segment, first, c);
-    if (changed == 0) c->interval_ms = c->interval_ms < REST_MS / 2 ? c->interval_ms * 2 + FIRST_MS : REST_MS;
-    else if (c->interval_ms == 0 || c->rests) c->interval_ms = FIRST_MS; /* new, or at rest until now */
-    else c->interval_ms = c->interval_ms < HOT_MS / 2 ? c->interval_ms * 2 : HOT_MS;
-    c->rests = changed == 0;
-    c->due_ms = now + c->interval_ms;
-    if (backend == SHARE_KSM) advise(segment, first, c);
+    if (offer_all || (due && backend == SHARE_KSM)) offer_steady(first);
+    else offer_found(first, &found);
+    if (due && backend == SHARE_KSM) advise(first);
 }
 
 /* --- rounds */
 
-static bool segment_ready(uint32_t n, uintptr_t base, size_t pages) {
-    struct segment *s = &segments[n];
-    if (s->base == base && pages <= s->pages) return true;
-    if (s->note) return false; /* it has grown beyond what was reserved: not looked at any more */
-    size_t most = (size_t)1 << 26;
-    while (most < pages) most *= 2;
-    s->note = sys_map(NULL, most * sizeof *s->note, PROT_READ | PROT_WRITE);
-    s->chunk = sys_map(NULL, (most / REACH_PAGES + 1) * sizeof *s->chunk, PROT_READ | PROT_WRITE);
-    if (!s->note || !s->chunk) return false;
-    s->base = base, s->pages = most;
-    return true;
-}
-
 /* A page that has changed since its hash was offered was not wanted: it is looked at again. Else it would be wanted for ever. */
 static void forget_changed(const struct sealed *file, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t *note = &segments[wanted->page[i].segment].note[wanted->page[i].page];
-        if ((file->hash[i] ^ *note) & ~CHANNEL_FLAGS) *note = 0;
+        uint64_t *note = notes_of(wanted->page[i]);
+        if (note_hash(file->hash[i]) != note_hash(*note)) *note = 0;
     }
 }
 
@@ -297,24 +210,20 @@ static void publish(void) {
     if (wanted_count == 0) return;
     uint32_t count = wanted_count;
     wanted_count = 0;
-    if (!sealed_make(&file, memory_fd, wanted->at, count)) return;
+    if (!sealed_make(&file, wanted->at, count)) return;
     forget_changed(&file, count);
     if (client_publish(&file)) counter_add(&counters->intern.pages_published, count);
     sealed_close(&file);
 }
 
 static bool prepare(void) {
-    static const unsigned char zeros[PAGE];
-    if (!buffer) {
-        buffer = sys_map(NULL, REACH_CHUNK, PROT_READ | PROT_WRITE);
+    if (!wanted) {
         wanted = sys_map(NULL, sizeof *wanted, PROT_READ | PROT_WRITE);
-        zero_hash = sealed_hash(zeros) & ~CHANNEL_FLAGS;
         started_ns = clock_ns();
         mappings_most = mappings_allowed();
         backend = share_backend();
     }
-    memory_fd = sys_open("/proc/self/mem", O_RDONLY, 0), pagemap_fd = sys_open("/proc/self/pagemap", O_RDONLY, 0);
-    return buffer && wanted && memory_fd >= 0 && pagemap_fd >= 0;
+    return look_begin() && wanted;
 }
 
 /* Has anybody published since what is steady was offered last? Asked once in NEWS_MS. */
@@ -334,20 +243,18 @@ static void round_over_all(void) {
     struct timespec t;
     if (prepare() && client_ready()) {
         ask_for_news();
-        for (uint32_t n = 0; n < SEGMENTS; n++) {
-            uintptr_t base, top;
-            if (!heap_segment(n, &base, &top)) break;
+        uintptr_t base, top;
+        for (uint32_t n = 0; heap_segment(n, &base, &top); n++) {
             uintptr_t from = base & -(uintptr_t)REACH_CHUNK; /* windows as huge pages lie */
-            if (!segment_ready(n, from, (top - from) / PAGE + REACH_PAGES)) continue;
+            if (!notes_ready(n, from, (top - from) / PAGE + REACH_PAGES)) continue;
             for (uintptr_t at = from < base ? from + REACH_CHUNK : from; at + REACH_CHUNK <= top; at += REACH_CHUNK)
-                visit(n, (uint32_t)((at - from) / PAGE));
+                visit((struct page_ref){ n, (uint32_t)((at - from) / PAGE) });
         }
         flush_offers();
         publish();
         client_put_files();
     }
-    if (memory_fd >= 0) close(memory_fd);
-    if (pagemap_fd >= 0) close(pagemap_fd);
+    look_end();
     if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0) counter_set(&counters->intern.share_cpu_ns, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec);
 }
 
@@ -372,13 +279,8 @@ void share_fork_child(void) {
     if (!atomic_load(&running)) return;
     broker_fork_child();
     client_fork_child();
-    for (uint32_t n = 0; n < SEGMENTS; n++) {
-        struct segment *s = &segments[n];
-        if (s->note) sys_unmap(s->note, s->pages * sizeof *s->note);
-        if (s->chunk) sys_unmap(s->chunk, (s->pages / REACH_PAGES + 1) * sizeof *s->chunk);
-        *s = (struct segment){ 0 };
-    }
-    if (buffer) sys_unmap(buffer, REACH_CHUNK), sys_unmap(wanted, sizeof *wanted);
-    buffer = NULL, offers.count = wanted_count = 0;
+    notes_drop();
+    if (wanted) sys_unmap(wanted, sizeof *wanted);
+    wanted = NULL, offers.count = wanted_count = 0;
     atomic_store(&running, false);
 }

@@ -157,6 +157,35 @@ START_TEST(a_broker_that_is_killed_is_followed_by_another) {
 }
 END_TEST
 
+/* A worker that the broker has forked lives on when the broker dies: it has nothing of it, so another becomes the broker. */
+START_TEST(a_child_of_the_broker_keeps_nothing_of_it) {
+    int alive[2], ready[2];
+    char one = 1;
+    ck_assert(pipe(alive) == 0 && pipe(ready) == 0);
+    pid_t first = fork();
+    if (first == 0) {
+        struct sealed s = pages_file(2, 1);
+        close(alive[1]);
+        while (!client_ready() || !client_publish(&s)) {}
+        if (fork() == 0) {
+            broker_fork_child(), client_fork_child();
+            if (write(ready[1], &one, 1) == 1 && read(alive[0], &one, 1) == 0) _exit(0); /* when the test has ended */
+        }
+        pause();
+    }
+    ck_assert_int_eq(read(ready[0], &one, 1), 1);
+    ck_assert_uint_eq(client_published(), 1);
+    kill(first, SIGKILL);
+    waitpid(first, NULL, 0);
+    bool follows = false;
+    for (unsigned turn = 0; turn < 500 && !follows; turn++) poll(NULL, 0, 10), follows = client_published() == 0 && client_ready();
+    uint64_t hash = 4096;
+    uint32_t answer;
+    ck_assert(follows && client_offer(&hash, 1, false, &answer));
+    close(alive[1]);
+}
+END_TEST
+
 /* --- who does not; a client of good faith is served all the same */
 
 static void still_serves(void) {
@@ -323,7 +352,7 @@ START_TEST(a_file_that_is_not_sealed_is_not_believed) { meet_a_broker_that_says(
 END_TEST
 
 SUITE("channel", begin, end, what_two_have_is_wanted_published_and_found, what_nobody_uses_any_more_is_forgotten, only_the_user_can_reach_it,
-      a_client_becomes_the_broker_where_there_is_none, a_broker_that_is_killed_is_followed_by_another, frames_of_a_wrong_form_are_cut_off,
-      an_answer_is_no_question, files_that_are_not_as_they_must_be_are_refused, false_hashes_are_no_more_than_hints,
+      a_client_becomes_the_broker_where_there_is_none, a_broker_that_is_killed_is_followed_by_another, a_child_of_the_broker_keeps_nothing_of_it,
+      frames_of_a_wrong_form_are_cut_off, an_answer_is_no_question, files_that_are_not_as_they_must_be_are_refused, false_hashes_are_no_more_than_hints,
       who_takes_no_answers_is_cut_off, a_peer_that_says_nothing_delays_nobody, garbage_is_not_believed, too_many_answers_are_not_believed,
       a_broker_that_says_nothing_is_not_waited_for, a_file_that_is_not_sealed_is_not_believed)

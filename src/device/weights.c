@@ -163,12 +163,19 @@ uint64_t weights_bare_on(CUdevice device) {
 }
 
 /* --- memory where there is none, and own copies */
-static CUresult back_block(struct weights_block *b) {
+static bool is_bare(const struct pages *p, uint32_t slot) { return atomic_load(&p->weights->slot[slot].state) == WEIGHT_BARE; }
+
+/* Slots [first, end): the bare ones among them, one run after the other. */
+static CUresult back_slots(struct pages *p, uint32_t first, uint32_t end) {
     CUresult answer = CUDA_SUCCESS;
-    for (uint32_t slot = b->first; slot < b->first + b->count && answer == CUDA_SUCCESS; slot++)
-        if (atomic_load(&b->pages->weights->slot[slot].state) == WEIGHT_BARE) answer = weight_back(b->pages, slot);
+    for (uint32_t slot = first, count; slot < end && answer == CUDA_SUCCESS; slot += count + 1) {
+        for (count = 0; slot + count < end && is_bare(p, slot + count);) count++;
+        if (count) answer = weight_back(p, slot, count);
+    }
     return answer;
 }
+
+static CUresult back_block(struct weights_block *b) { return back_slots(b->pages, b->first, b->first + b->count); }
 
 static COLD CUresult back_all(void) {
     CUresult answer = CUDA_SUCCESS;
@@ -243,14 +250,13 @@ static bool any_read_only(const struct pages *p, uint32_t first, uint32_t last) 
 
 /* Inside: the slots are ours and will be written, by a piece of an upload or by other means. */
 static CUresult about_to_write(struct pages *p, uint64_t address, uint64_t size, bool known) {
-    CUresult answer = CUDA_SUCCESS;
     bool relaxed = capture_relax();
     lock_take(&weights_lock);
+    CUresult answer = back_slots(p, space_slot(&p->space, address), space_slot(&p->space, address + size - 1) + 1);
     for (uint64_t at = address, end = address + size, part; at < end && answer == CUDA_SUCCESS; at += part) {
         uint32_t slot = space_slot(&p->space, at), in = (uint32_t)(at % PAGE_BYTES);
         struct weight *w = &p->weights->slot[slot];
         part = PAGE_BYTES - in < end - at ? PAGE_BYTES - in : end - at;
-        if (atomic_load(&w->state) == WEIGHT_BARE) answer = weight_back(p, slot);
         if (atomic_load(&w->state) == WEIGHT_OFFERED) weight_set(p, slot, WEIGHT_OWN);
         if (!known) picture_spoil(&w->picture, in, (uint32_t)part);
     }
@@ -370,7 +376,7 @@ void weights_asked_about(uint64_t address) {
     if (!w || atomic_load(&w->state) != WEIGHT_BARE) return;
     bool relaxed = capture_relax();
     lock_take(&weights_lock);
-    if (atomic_load(&w->state) == WEIGHT_BARE) weight_back(p, slot);
+    back_slots(p, slot, slot + 1);
     lock_release(&weights_lock);
     capture_unrelax(relaxed);
 }

@@ -70,25 +70,25 @@ void weight_unuse(struct pages *p, struct page *page) {
 }
 
 /* --- mapping */
-static bool open_access(struct pages *p, uint32_t slot, bool write) {
+static bool open_access(struct pages *p, uint32_t first, uint32_t count, bool write) {
     CUmemAccessDesc access[PAGE_ACCESS];
     memcpy(access, p->access, p->access_count * sizeof access[0]);
     for (uint32_t i = 0; i < p->access_count; i++) access[i].flags = write ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_READ;
-    return driver.cuMemSetAccess(space_address(&p->space, slot), PAGE_BYTES, access, p->access_count) == CUDA_SUCCESS;
+    return driver.cuMemSetAccess(space_address(&p->space, first), count * PAGE_BYTES, access, p->access_count) == CUDA_SUCCESS;
 }
 
 bool weight_open_access(struct pages *p, uint32_t slot, bool write) {
     struct page *page = p->space.page[slot];
     bool was = page->read_only;
     page->read_only = !write;
-    if (open_access(p, slot, write)) return true;
+    if (open_access(p, slot, 1, write)) return true;
     page->read_only = was;
     return false;
 }
 
 static bool map(struct pages *p, uint32_t slot, struct page *page, bool write) {
     if (!page_map(p, slot, page)) return false;
-    if (open_access(p, slot, write)) return true;
+    if (open_access(p, slot, 1, write)) return true;
     page_unmap(p, slot, 1);
     return false;
 }
@@ -107,27 +107,41 @@ static uint32_t look_slot(struct pages *p) {
     return w->look;
 }
 
-CUresult weight_back(struct pages *p, uint32_t slot) {
+static CUresult place(struct pages *p, uint32_t slot) {
     CUresult answer;
     struct page *page = create(p, &answer);
     if (!page) return answer;
-    if (!map(p, slot, page, true)) {
+    if (!page_map(p, slot, page)) {
         forget(p, page);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     use(p, page);
     set_page(p, slot, page);
-    weight_set(p, slot, WEIGHT_OWN);
     return CUDA_SUCCESS;
 }
 
-void weight_drop(struct pages *p, uint32_t slot) {
+static void displace(struct pages *p, uint32_t slot) {
     struct page *page = p->space.page[slot];
-    if (page) {
-        page_unmap(p, slot, 1);
-        set_page(p, slot, NULL);
-        weight_unuse(p, page);
-    }
+    page_unmap(p, slot, 1);
+    set_page(p, slot, NULL);
+    weight_unuse(p, page);
+}
+
+/* Access is opened once for all of them: it costs as much for one. */
+CUresult weight_back(struct pages *p, uint32_t first, uint32_t count) {
+    CUresult answer = CUDA_SUCCESS;
+    uint32_t placed = 0;
+    while (placed < count && (answer = place(p, first + placed)) == CUDA_SUCCESS) placed++;
+    if (placed == 0) return answer;
+    bool opened = open_access(p, first, placed, true);
+    for (uint32_t slot = first; slot < first + placed; slot++)
+        if (opened) weight_set(p, slot, WEIGHT_OWN);
+        else displace(p, slot);
+    return opened ? answer : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+void weight_drop(struct pages *p, uint32_t slot) {
+    if (p->space.page[slot]) displace(p, slot);
     weight_set(p, slot, WEIGHT_NONE);
     p->weights->slot[slot] = (struct weight){ 0 };
 }

@@ -53,7 +53,8 @@ uint64_t weights_hash(const struct pages *p, uint64_t sum);
 
 /* --- weights_page.c. Pages have users (slots) and are released with the last. */
 bool weights_open(struct pages *p);
-CUresult weight_back(struct pages *p, uint32_t slot);
+/* Memory for `count` bare slots. Where the driver refuses, those before have theirs. */
+CUresult weight_back(struct pages *p, uint32_t first, uint32_t count);
 void weight_drop(struct pages *p, uint32_t slot);
 struct page *weight_import(struct pages *p, int fd);
 int weight_export(struct page *page);

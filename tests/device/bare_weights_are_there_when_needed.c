@@ -15,6 +15,25 @@ static void is_there(CUdeviceptr p, const char *what) {
     CHECK(weights_number("bytes") == 0);
 }
 
+/* An upload that reaches four pages takes them together. Where the driver refuses one, or access to them, the upload fails and no page is lost. */
+static void are_taken_together(void) {
+    unsigned char *bytes = contents(1, 8 * MB);
+    CUdeviceptr p = take(SIZE);
+    long before = driver_calls("cuMemSetAccess");
+    OK(CALL(cuMemcpyHtoD_v2)(p, bytes, 8 * MB));
+    CHECK(taken_mb() == 2 + 8 && driver_calls("cuMemSetAccess") == before + 1, "%ld calls to open four pages", driver_calls("cuMemSetAccess") - before);
+    CHECK(p_simctl_fault("cuMemCreate", 3, CUDA_ERROR_NOT_SUPPORTED));
+    EXPECT(CUDA_ERROR_NOT_SUPPORTED, CALL(cuMemcpyHtoD_v2)(p + 8 * MB, bytes, 8 * MB));
+    CHECK(taken_mb() == 2 + 12, "%zu MiB after the third of four pages was refused", taken_mb());
+    CHECK(p_simctl_fault("cuMemSetAccess", 1, CUDA_ERROR_NOT_SUPPORTED));
+    EXPECT(CUDA_ERROR_OUT_OF_MEMORY, CALL(cuMemcpyHtoD_v2)(p + 8 * MB, bytes, 8 * MB));
+    CHECK(taken_mb() == 2 + 12, "%zu MiB after access to two pages was refused", taken_mb());
+    OK(CALL(cuMemcpyHtoD_v2)(p + 8 * MB, bytes, 8 * MB));
+    CHECK(taken_mb() == 2 + 16 && holds(p, 1, 8 * MB) && holds(p + 8 * MB, 1, 8 * MB));
+    give(p), free(bytes);
+    CHECK(taken_mb() == 2, "%zu MiB are left", taken_mb());
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) return be_another();
     start();
@@ -44,6 +63,7 @@ int main(int argc, char **argv) {
     CHECK(taken_mb() <= 2 + 8, "%zu MiB", taken_mb());
     expect_bytes(p + MB, 3, 2 * MB, NULL, "a fill");
     give(p);
+    are_taken_together();
     /* honest numbers */
     OK(p_cuMemGetInfo_v2(&before, &total));
     p = take(SIZE);

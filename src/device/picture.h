@@ -2,8 +2,8 @@
  *
  * Uploads come in pieces of any size and order (tensor by tensor), so a hash over the page's bytes in order will not do.
  * The *sum* of a page is linear: each byte counts by its position alone, so pieces are summed apart and added up, and two pages
- * with equal bytes at equal positions have equal sums however they were cut. Only one *row* of 512 bytes in 64 counts, so that
- * an upload does not take longer for it. It is good enough to say whom to compare with; nobody believes it.
+ * with equal bytes at equal positions have equal sums however they were cut. Only one *row* of 512 bytes in 256 counts, 16 of a page,
+ * so that an upload does not take longer for it. It is good enough to say whom to compare with; nobody believes it.
  * A *run* is a stretch of uploaded bytes, and *padding* between tensors belongs to it. A page is complete when nothing larger than a
  * *gap* is left out. Uploading a byte again begins the picture anew. */
 #ifndef COPPICE_DEVICE_PICTURE_H
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PICTURE_RUNS = 8, PICTURE_PADDING = 512, PICTURE_GAP = 4096, PICTURE_BYTES = 2 << 20, PICTURE_ROW = 512, PICTURE_EVERY = 64 };
+enum { PICTURE_RUNS = 8, PICTURE_PADDING = 512, PICTURE_GAP = 4096, PICTURE_BYTES = 2 << 20, PICTURE_ROW = 512, PICTURE_EVERY = 256 };
 
 struct picture {
     uint64_t sum;

@@ -315,11 +315,11 @@ static bool is_of_host(uint64_t address) {
            type == CU_MEMORYTYPE_HOST;
 }
 
-static void sum_pieces(struct weights_upload *u, const char *from) {
+static void sum_pieces(const struct weights_upload *u, uint64_t sum[WEIGHTS_UPLOAD_SLOTS]) {
     uint64_t start = clock_ns(), at = 0;
     for (unsigned i = 0; at < u->bytes; i++) {
         uint64_t in = (u->address + at) % PAGE_BYTES, part = PAGE_BYTES - in < u->bytes - at ? PAGE_BYTES - in : u->bytes - at;
-        u->sum[i] = picture_sum((uint32_t)in, from + at, (uint32_t)part);
+        sum[i] = picture_sum((uint32_t)in, u->from + at, (uint32_t)part);
         at += part;
     }
     counter_add(&u->pages->context->counters->weights_ns, clock_ns() - start);
@@ -327,7 +327,7 @@ static void sum_pieces(struct weights_upload *u, const char *from) {
 
 CUresult weights_upload_begins(struct weights_upload *u, uint64_t address, const void *from, uint64_t bytes, bool from_anywhere) {
     uint32_t slot;
-    u->pages = NULL, u->address = address, u->bytes = bytes;
+    *u = (struct weights_upload){ .from = from, .address = address, .bytes = bytes };
     struct weight *w = bytes ? weight_at(address, &u->pages, &slot) : NULL;
     if (from_anywhere && !is_of_host((uint64_t)(uintptr_t)from)) {
         u->pages = NULL;
@@ -341,7 +341,6 @@ CUresult weights_upload_begins(struct weights_upload *u, uint64_t address, const
     uint64_t most = (waiting < batch ? batch - waiting : 1) * PAGE_BYTES - address % PAGE_BYTES, inside = within(w, address, bytes);
     if (inside == bytes) u->bytes = bytes < most ? bytes : most;
     else u->pages = NULL; /* beyond the block: the driver's to refuse */
-    if (u->pages) sum_pieces(u, from);
     return u->pages ? write_begins(u->pages, address, u->bytes, true) : weights_write_begins(address, bytes, false);
 }
 
@@ -350,6 +349,8 @@ void weights_upload_ends(const struct weights_upload *u, CUresult answer) {
     if (!u->pages || answer != CUDA_SUCCESS) return;
     struct pages *p = u->pages;
     struct weights_block *b = NULL;
+    uint64_t sum[WEIGHTS_UPLOAD_SLOTS];
+    sum_pieces(u, sum);
     lock_take(&weights_lock);
     for (uint64_t at = u->address, end = at + u->bytes, i = 0, part; at < end; at += part, i++) {
         uint32_t slot = space_slot(&p->space, at), in = (uint32_t)(at % PAGE_BYTES);
@@ -357,7 +358,7 @@ void weights_upload_ends(const struct weights_upload *u, CUresult answer) {
         part = PAGE_BYTES - in < end - at ? PAGE_BYTES - in : end - at;
         if (atomic_load(&w->state) != WEIGHT_OWN) continue;
         b = &weights_block[w->block];
-        picture_add(&w->picture, in, (uint32_t)part, u->sum[i]);
+        picture_add(&w->picture, in, (uint32_t)part, sum[i]);
         uint64_t left = b->asked - (uint64_t)(slot - b->first) * PAGE_BYTES;
         if (b->excluded || !picture_is_complete(&w->picture, (uint32_t)(left < PAGE_BYTES ? left : PAGE_BYTES))) continue;
         p->weights->hash[slot] = weights_hash(p, w->picture.sum);

@@ -77,9 +77,10 @@ CUresult weights_work_begins(void);
 /* One that writes these bytes, and reads memory of the device (`reads`) or none. */
 CUresult weights_write_begins(uint64_t address, uint64_t size, bool reads);
 void weights_work_ends(void);
-/* An upload: `bytes` is how much of it may be done at once, and is what the call must then copy. */
+/* An upload: `bytes` is how much of it may be done at once, and is what the call must then copy. What was copied is summed when the call has
+ * returned: by then it is mapped and often in the processor's cache, and a device may be copying it still. */
 enum { WEIGHTS_UPLOAD_SLOTS = 34 };
-struct weights_upload { struct pages *pages; uint64_t address, bytes, sum[WEIGHTS_UPLOAD_SLOTS]; };
+struct weights_upload { struct pages *pages; const char *from; uint64_t address, bytes; };
 CUresult weights_upload_begins(struct weights_upload *u, uint64_t address, const void *from, uint64_t bytes, bool from_anywhere);
 void weights_upload_ends(const struct weights_upload *u, CUresult answer);
 

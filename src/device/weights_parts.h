@@ -1,5 +1,5 @@
-/* weights_parts.h: what weights.c (blocks, and what happens around calls), weights_page.c (pages: taken, compared, replaced) and
- * weights_settle.c (who has the same) share. The nouns are in weights.h. All under the weights lock unless said otherwise. */
+/* weights_parts.h: what weights.c (blocks), weights_calls.c (what happens around calls), weights_page.c (pages: taken, compared,
+ * replaced) and weights_settle.c (who has the same) share. The nouns are in weights.h. All under the weights lock unless said otherwise. */
 #ifndef COPPICE_DEVICE_WEIGHTS_PARTS_H
 #define COPPICE_DEVICE_WEIGHTS_PARTS_H
 #include "device/page.h"
@@ -50,6 +50,9 @@ extern _Atomic uint32_t weights_unsettled, weights_leaving; /* slots */
 struct weight *weight_at(uint64_t address, struct pages **pages, uint32_t *slot);
 void weight_set(struct pages *p, uint32_t slot, enum weight_state to);
 uint64_t weights_hash(const struct pages *p, uint64_t sum);
+/* Memory for the bare ones of slots [first, end); of all blocks, without the lock. */
+CUresult weights_back_slots(struct pages *p, uint32_t first, uint32_t end);
+CUresult weights_back_all(void) COLD;
 
 /* --- weights_page.c. Pages have users (slots) and are released with the last. */
 bool weights_open(struct pages *p);

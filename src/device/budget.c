@@ -216,9 +216,11 @@ static uint64_t consolidate_type(struct context *c, enum coppice_type type, uint
 
 /* Every type but the emotional, which is kept. A free by the driver waits for the device: while it has work nothing leaves. */
 static uint64_t consolidate(struct context *c, uint32_t now, uint64_t (*release)(struct block *b)) {
-    bool idle = fence_poll(fence_tag());
     uint64_t gone = 0;
+    if (!context_visit(c)) return 0;
+    bool idle = fence_poll(fence_tag());
     for (enum coppice_type type = COPPICE_UNTYPED; type < COPPICE_EMOTIONAL; type++) gone += consolidate_type(c, type, now, idle, release);
+    context_depart(c);
     return gone;
 }
 

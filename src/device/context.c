@@ -10,8 +10,10 @@
 #include "device/trace.h"
 #include "stats/totals.h"
 #include <endian.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 struct context *_Atomic contexts[CONTEXTS];
 _Thread_local struct thread_device thread_device;
@@ -35,15 +37,35 @@ static uint64_t limit_of(uint64_t capacity) {
     return given != SIZE_AUTO ? given : tenth > least ? tenth : least;
 }
 
-bool context_enter(const struct context *c) {
-    return thread_device.current == c || driver.cuCtxPushCurrent_v2(c->handle) == CUDA_SUCCESS;
+/* The gate is looked at after the visit counts, and context_close shuts it before it looks for visitors: one of the two sees the other. */
+bool context_visit(struct context *c) {
+    atomic_fetch_add(&c->visitors, 1);
+    if (likely(!(atomic_load(&c->gate) & GATE_CLOSED))) return true;
+    context_depart(c);
+    return false;
 }
 
-void context_leave(const struct context *c) {
+void context_depart(struct context *c) { atomic_fetch_sub(&c->visitors, 1); }
+
+/* A visit ends with the driver's answers; the longest waits for the device, as destroying the context would. */
+static void wait_for_visitors(struct context *c) {
+    int saved = errno;
+    while (atomic_load(&c->visitors) > 0) nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+    errno = saved;
+}
+
+bool context_enter(struct context *c) {
+    if (!context_visit(c)) return false;
+    if (thread_device.current == c || driver.cuCtxPushCurrent_v2(c->handle) == CUDA_SUCCESS) return true;
+    context_depart(c);
+    return false;
+}
+
+void context_leave(struct context *c) {
     CUcontext popped;
-    if (thread_device.current == c) return;
     /* once more if need be: the program's stack of contexts must be as it was */
-    if (driver.cuCtxPopCurrent_v2(&popped) != CUDA_SUCCESS) driver.cuCtxPopCurrent_v2(&popped);
+    if (thread_device.current != c && driver.cuCtxPopCurrent_v2(&popped) != CUDA_SUCCESS) driver.cuCtxPopCurrent_v2(&popped);
+    context_depart(c);
 }
 
 /* Asks the driver which device the context is on. False: it does not say, and the context cannot be served yet. */
@@ -135,6 +157,7 @@ struct context *context_close(CUcontext handle) {
     if (!c) return NULL;
     atomic_fetch_or(&c->gate, GATE_CLOSED | GATE_ENDING);
     if (thread_device.current == c) thread_device.current = NULL;
+    wait_for_visitors(c);
     fence_meet(); /* whoever asked about its events has finished */
     return c;
 }
@@ -182,6 +205,6 @@ uint64_t context_cached_on(CUdevice device) {
 
 void context_fork_child(void) {
     lock_reset(&contexts_lock);
-    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) atomic_fetch_or(&contexts[i]->gate, GATE_CLOSED | GATE_OFF);
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) atomic_fetch_or(&contexts[i]->gate, GATE_CLOSED | GATE_OFF), contexts[i]->visitors = 0;
     thread_device = (struct thread_device){ 0 };
 }

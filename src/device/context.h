@@ -31,6 +31,7 @@ struct context {
     CUdevice ordinal;
     bool created; /* by cuCtxCreate; else it is its device's primary context */
     _Atomic uint32_t gate;
+    _Atomic uint32_t visitors;      /* threads that work in it of our own accord: it does not end before they have gone */
     uint64_t capacity; /* bytes of the device */
     _Atomic uint64_t pool_max; /* most bytes cached on the device; follows POOL_MAX while it runs */
     struct device_counters *counters;
@@ -74,11 +75,15 @@ struct context *context_of(CUcontext handle);
 /* The thread's current context was changed to something that is not known here. */
 static inline void context_forget_current(void) { thread_device.current = NULL; }
 void context_set_current(CUcontext handle);
-/* Around calls of ours that need the context current, whatever the program has: false, and nothing to leave, when it cannot be. */
-bool context_enter(const struct context *c);
-void context_leave(const struct context *c);
+/* Around what we do in a context of our own accord, such as trimming it: whoever destroys it meanwhile waits for the end of that. False, and
+ * nothing to depart from: it has ended, or is about to. May be nested. */
+bool context_visit(struct context *c);
+void context_depart(struct context *c);
+/* A visit with calls that need the context current, whatever the program has: false, and nothing to leave, when it cannot be. */
+bool context_enter(struct context *c);
+void context_leave(struct context *c);
 
-/* Before the context is destroyed or reset: no hit, no event. Returns the context or NULL when it is not one of ours. */
+/* Before the context is destroyed or reset: no hit, no event, no visit, and nobody visits it any more. Returns the context or NULL when it is not one of ours. */
 struct context *context_close(CUcontext handle);
 /* It has ended: its events and streams are forgotten. */
 void context_ended(struct context *c);

@@ -108,8 +108,10 @@ static uint64_t trim_pages(struct context *c, uint64_t excess, enum trim_what wh
 }
 
 static uint64_t trim_context(struct context *c, uint64_t excess, enum trim_what what) {
+    if (!context_visit(c)) return 0;
     uint64_t gone = c->pages ? trim_pages(c, excess, what) : trim_blocks(c, excess, what);
     if (gone > 0) counter_add(&c->counters->trims, 1);
+    context_depart(c);
     return gone;
 }
 
@@ -145,9 +147,7 @@ uint64_t pool_make_room(struct context *c, uint64_t size) {
 }
 
 /* --- giving back */
-uint64_t pool_flush_context(struct context *c) {
-    return atomic_load(&c->gate) & GATE_CLOSED ? 0 : trim_context(c, UINT64_MAX, TRIM_ALL);
-}
+uint64_t pool_flush_context(struct context *c) { return trim_context(c, UINT64_MAX, TRIM_ALL); }
 
 /* Semantic memory that was freed more than a second or two ago: its owner is not about to load it again. */
 static void trim_semantic(struct context *c) {
@@ -218,20 +218,22 @@ void pool_begin_chores(void) {
 }
 
 /* A free by the driver waits for the device: only while it has nothing to do is that nobody's time. */
-static uint64_t give_back_while_idle(bool tight) {
-    uint64_t gone = 0;
-    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) {
-        struct context *c = contexts[i];
-        struct device_counters *d = c->counters;
-        if (!pool_is_open(c)) continue;
-        uint64_t live = device_live(d), reserved = reserved_by_demand(c);
-        pool_tick(c);
-        uint64_t keep = tight ? demand_recent(&c->demand, live) : demand_keep(&c->demand, live);
-        bool beyond = reserved > keep && counter_get(&d->reserved_bytes) > live;
-        if (beyond && fence_poll(fence_tag())) gone += trim_context(c, reserved - keep, TRIM_BY_DEMAND);
-        trim_semantic(c);
-        ahead_fill(c);
-    }
+static uint64_t give_back_while_idle(struct context *c, bool tight) {
+    struct device_counters *d = c->counters;
+    uint64_t live = device_live(d), reserved = reserved_by_demand(c), gone = 0;
+    pool_tick(c);
+    uint64_t keep = tight ? demand_recent(&c->demand, live) : demand_keep(&c->demand, live);
+    bool beyond = reserved > keep && counter_get(&d->reserved_bytes) > live;
+    if (beyond && fence_poll(fence_tag())) gone = trim_context(c, reserved - keep, TRIM_BY_DEMAND);
+    trim_semantic(c);
+    ahead_fill(c);
+    return gone;
+}
+
+static uint64_t chore_of(struct context *c, bool tight) {
+    if (!pool_is_open(c) || !context_visit(c)) return 0;
+    uint64_t gone = give_back_while_idle(c, tight);
+    context_depart(c);
     return gone;
 }
 
@@ -246,7 +248,8 @@ void pool_chore_ends(void) { lock_release(&chore_lock); }
 
 uint64_t pool_chore(bool tight) {
     if (!pool_chore_begins()) return 0;
-    uint64_t gone = give_back_while_idle(tight);
+    uint64_t gone = 0;
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++) gone += chore_of(contexts[i], tight);
     pinned_chore(false);
     budget_consolidate(clock_ns(), release);
     pool_chore_ends();

@@ -1,4 +1,5 @@
-/* A context that is being destroyed may live on after all (the call fails, others hold it): meanwhile no epoch does without its work,
+/* A context that ends. Who works in it of our own accord finishes first, and nobody begins to. It
+ * may live on after all (the call fails, others hold it): meanwhile no epoch does without its work,
  * so a block that was freed in it is not handed out before that work is done. Two contexts over a driver that is a model:
  * `old` has work that takes for ever and is about to end, the program goes on in `other`. On a driver with an event for a whole
  * context, and on one without. */
@@ -6,10 +7,13 @@
 #include "device/context.h"
 #include "device/device.h"
 #include "device/fence.h"
+#include "device/pool.h"
 #include "suite.h"
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BYTES = 1 << 20, EVENTS = 256 };
 static const CUcontext other = (CUcontext)0x1000, old = (CUcontext)0x2000;
@@ -26,7 +30,14 @@ static void (*at_record)(void); /* what other threads do while work in `other` i
 
 static unsigned number_of(CUcontext c) { return c == old ? OLD : OTHER; }
 static CUresult alloc(CUdeviceptr *p, size_t size) { return *p = next_address, next_address += size, CUDA_SUCCESS; }
-static CUresult release(CUdeviceptr p) { return (void)p, CUDA_SUCCESS; }
+static void (*at_release)(void);  /* the same while memory is being given back */
+static unsigned released;
+static CUresult release(CUdeviceptr p) {
+    void (*others)(void) = at_release;
+    (void)p, released++;
+    if (others) at_release = NULL, others();
+    return CUDA_SUCCESS;
+}
 static CUresult current(CUcontext *c) { return *c = now[depth], CUDA_SUCCESS; }
 static CUresult push(CUcontext c) { return now[++depth] = c, CUDA_SUCCESS; }
 static CUresult pop(CUcontext *c) { return *c = now[depth--], CUDA_SUCCESS; }
@@ -139,7 +150,12 @@ END_TEST
 
 /* Another thread begins to destroy the context while the events of an epoch are being recorded. */
 static pthread_t destroyer;
-static void *destroy_old(void *unused) { return context_close(old), unused; }
+static _Atomic bool ends; /* the driver may have been asked to end it by now */
+static void *destroy_old(void *unused) {
+    context_close(old);
+    atomic_store(&ends, true);
+    return unused;
+}
 static void begin_to_destroy(void) {
     pthread_create(&destroyer, NULL, destroy_old, NULL);
     while (context_count() == BOTH) sched_yield();
@@ -178,8 +194,34 @@ START_TEST(its_work_is_forgotten_with_it) {
 }
 END_TEST
 
+static void expect_that_it_waits(void) {
+    begin_to_destroy();
+    usleep(20000);
+    ck_assert_msg(!atomic_load(&ends), "it ends while its memory is being given back");
+}
+START_TEST(nobody_ends_a_context_that_is_being_trimmed) {
+    done[OLD] = submitted[OLD];
+    at_release = expect_that_it_waits;
+    ck_assert_uint_eq(pool_flush_context(contexts[OLD]), BYTES);
+    ck_assert(!at_release);
+    pthread_join(destroyer, NULL);
+    device_context_ended(contexts[OLD], true);
+}
+END_TEST
+
+START_TEST(nobody_trims_a_context_that_ends) {
+    struct context *c = context_close(old);
+    ck_assert_uint_eq(pool_flush_context(c), 0);
+    ck_assert(!context_visit(c) && !context_enter(c));
+    ck_assert_uint_eq(released, 0);
+    device_context_ended(c, false);
+    expect_old_to_live_on();
+}
+END_TEST
+
 #define ALL no_epoch_closes_while_a_context_ends, no_epoch_passes_while_a_context_ends, an_epoch_does_not_close_without_a_context_that_begins_to_end, \
-    waiting_for_other_work_passes_nothing_of_it, its_work_is_forgotten_with_it
+    waiting_for_other_work_passes_nothing_of_it, its_work_is_forgotten_with_it, nobody_ends_a_context_that_is_being_trimmed, \
+    nobody_trims_a_context_that_ends
 int main(void) {
     int newer = CASES("ending", begin, NULL, ALL), older = CASES("ending, on an older driver", begin_older, NULL, ALL);
     return newer || older;

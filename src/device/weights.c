@@ -171,6 +171,17 @@ CUresult weights_back_slots(struct pages *p, uint32_t first, uint32_t end) {
     return answer;
 }
 
+/* While nothing is found memory is taken as far ahead as pages are waited for: fewer calls of the driver. What is refused there is
+ * asked for again when an upload reaches it. */
+CUresult weights_back_ahead(struct pages *p, uint32_t first, uint32_t end) {
+    while (first < end && !is_bare(p, first)) first++;
+    if (first == end) return CUDA_SUCCESS;
+    const struct weights_block *b = &weights_block[p->weights->slot[first].block];
+    const uint32_t far = first + b->batch, all = b->first + b->count;
+    if (b->batch > WEIGHTS_BATCH && far > end) weights_back_slots(p, first, far < all ? far : all);
+    return weights_back_slots(p, first, end);
+}
+
 static CUresult back_block(struct weights_block *b) { return weights_back_slots(b->pages, b->first, b->first + b->count); }
 
 CUresult weights_back_all(void) {

@@ -17,8 +17,8 @@
  *     BORROWED  the page of another slot or process, mapped read-only
  *
  * Why pages are shared as they are uploaded, and not at their first use: an upload's source may be written by the device itself
- * before the copy runs (page-locked memory), so only what has arrived on the device can be compared. Memory is taken page by page as
- * uploads reach it and a handful of pages is *settled* (asked about, compared, given back) before the next is uploaded, so the
+ * before the copy runs (page-locked memory), so only what has arrived on the device can be compared. Memory is taken as
+ * uploads reach it (a handful of pages ahead, while nothing is found) and a handful of pages is *settled* (asked about, compared, given back) before the next is uploaded, so the
  * device's peak is one copy and that handful; nothing of ours has to guess what a private table of the driver submits while weights
  * are loaded, since a bare slot never holds anything that was written.
  *

@@ -66,7 +66,8 @@ static bool any_read_only(const struct pages *p, uint32_t first, uint32_t last) 
 static CUresult about_to_write(struct pages *p, uint64_t address, uint64_t size, bool known) {
     bool relaxed = capture_relax();
     lock_take(&weights_lock);
-    CUresult answer = weights_back_slots(p, space_slot(&p->space, address), space_slot(&p->space, address + size - 1) + 1);
+    uint32_t first = space_slot(&p->space, address), last = space_slot(&p->space, address + size - 1);
+    CUresult answer = known ? weights_back_ahead(p, first, last + 1) : weights_back_slots(p, first, last + 1);
     for (uint64_t at = address, end = address + size, part; at < end && answer == CUDA_SUCCESS; at += part) {
         uint32_t slot = space_slot(&p->space, at), in = (uint32_t)(at % PAGE_BYTES);
         struct weight *w = &p->weights->slot[slot];

@@ -23,7 +23,7 @@ struct weights_block {
     struct pages *pages; /* NULL: free entry */
     uint64_t address, asked;
     uint32_t first, count;
-    uint32_t batch;   /* so many are waited for */
+    uint32_t batch;   /* so many are waited for, and taken ahead where it is more than the least */
     uint32_t waiting; /* complete pages that are not settled */
     uint32_t unfinished; /* pages whose picture is not complete */
     bool excluded;
@@ -50,8 +50,9 @@ extern _Atomic uint32_t weights_unsettled, weights_leaving; /* slots */
 struct weight *weight_at(uint64_t address, struct pages **pages, uint32_t *slot);
 void weight_set(struct pages *p, uint32_t slot, enum weight_state to);
 uint64_t weights_hash(const struct pages *p, uint64_t sum);
-/* Memory for the bare ones of slots [first, end); of all blocks, without the lock. */
+/* Memory for the bare ones of slots [first, end); for these, and for some that the next upload will reach; of all blocks, without the lock. */
 CUresult weights_back_slots(struct pages *p, uint32_t first, uint32_t end);
+CUresult weights_back_ahead(struct pages *p, uint32_t first, uint32_t end);
 CUresult weights_back_all(void) COLD;
 
 /* --- weights_page.c. Pages have users (slots) and are released with the last. */

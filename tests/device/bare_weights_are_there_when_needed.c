@@ -15,21 +15,27 @@ static void is_there(CUdeviceptr p, const char *what) {
     CHECK(weights_number("bytes") == 0);
 }
 
-/* An upload that reaches four pages takes them together. Where the driver refuses one, or access to them, the upload fails and no page is lost. */
+/* An upload that reaches four pages takes them together. Where the driver refuses one, or access to them, the upload fails and no page is
+ * lost. While nothing is found some more are taken, and an upload does not fail for those. */
 static void are_taken_together(void) {
     unsigned char *bytes = contents(1, 8 * MB);
     CUdeviceptr p = take(SIZE);
+    CHECK(p_simctl_fault("cuMemCreate", 3, CUDA_ERROR_NOT_SUPPORTED));
+    EXPECT(CUDA_ERROR_NOT_SUPPORTED, CALL(cuMemcpyHtoD_v2)(p, bytes, 8 * MB));
+    CHECK(taken_mb() == 2 + 4, "%zu MiB after the third of four pages was refused", taken_mb());
+    CHECK(p_simctl_fault("cuMemSetAccess", 1, CUDA_ERROR_NOT_SUPPORTED));
+    EXPECT(CUDA_ERROR_OUT_OF_MEMORY, CALL(cuMemcpyHtoD_v2)(p, bytes, 8 * MB));
+    CHECK(taken_mb() == 2 + 4, "%zu MiB after access to two pages was refused", taken_mb());
+    give(p), p = take(SIZE);
     long before = driver_calls("cuMemSetAccess");
     OK(CALL(cuMemcpyHtoD_v2)(p, bytes, 8 * MB));
     CHECK(taken_mb() == 2 + 8 && driver_calls("cuMemSetAccess") == before + 1, "%ld calls to open four pages", driver_calls("cuMemSetAccess") - before);
     CHECK(p_simctl_fault("cuMemCreate", 3, CUDA_ERROR_NOT_SUPPORTED));
-    EXPECT(CUDA_ERROR_NOT_SUPPORTED, CALL(cuMemcpyHtoD_v2)(p + 8 * MB, bytes, 8 * MB));
-    CHECK(taken_mb() == 2 + 12, "%zu MiB after the third of four pages was refused", taken_mb());
-    CHECK(p_simctl_fault("cuMemSetAccess", 1, CUDA_ERROR_NOT_SUPPORTED));
-    EXPECT(CUDA_ERROR_OUT_OF_MEMORY, CALL(cuMemcpyHtoD_v2)(p + 8 * MB, bytes, 8 * MB));
-    CHECK(taken_mb() == 2 + 12, "%zu MiB after access to two pages was refused", taken_mb());
-    OK(CALL(cuMemcpyHtoD_v2)(p + 8 * MB, bytes, 8 * MB));
-    CHECK(taken_mb() == 2 + 16 && holds(p, 1, 8 * MB) && holds(p + 8 * MB, 1, 8 * MB));
+    OK(CALL(cuMemcpyHtoD_v2)(p + 8 * MB, bytes, 2 * MB));
+    CHECK(taken_mb() == 2 + 12, "%zu MiB after pages further on were refused", taken_mb());
+    OK(CALL(cuMemcpyHtoD_v2)(p + 12 * MB, bytes, 2 * MB));
+    CHECK(taken_mb() == 2 + 20, "%zu MiB are taken, the block is 20", taken_mb());
+    CHECK(holds(p, 1, 8 * MB) && holds(p + 8 * MB, 1, 2 * MB) && holds(p + 12 * MB, 1, 2 * MB));
     give(p), free(bytes);
     CHECK(taken_mb() == 2, "%zu MiB are left", taken_mb());
 }

@@ -82,7 +82,7 @@ static COLD void free_typed_slowly(enum coppice_type type, void *p) {
     int saved = errno;
     bool serve = hook_turn() == SERVE;
     heap_typed_free(type, p);
-    if (serve) heap_publish();
+    if (serve) heap_publish_freed();
     errno = saved;
 }
 
@@ -106,7 +106,7 @@ static __attribute__((noinline)) void free_odd(void *p) {
         if (unlikely(observe_on)) observe_freed(p);
         bool serve = hook_turn() == SERVE;
         je_free(p);
-        if (serve) heap_publish();
+        if (serve) heap_publish_freed();
     } else if (!bootstrap_owns(p)) {
         if (coppice_on()) counter_add(&counters->host.foreign_frees, 1);
         next.free(p);
@@ -171,7 +171,7 @@ static __attribute__((noinline)) void *realloc_slowly(void *p, size_t size) {
     void *got = heap_admit(size) ? je_realloc(p, size) : NULL;
     if (!got) heap_thread.takes++, heap_thread.gives++, errno = ENOMEM;
     if (size >= HEAP_LARGE) kept_any_large = true;
-    heap_publish();
+    heap_publish_freed();
     return got;
 }
 

@@ -128,6 +128,14 @@ void heap_publish(void) {
     else t->until_rare--;
 }
 
+bool heap_credit_samples;
+void heap_publish_freed(void) {
+    struct heap_thread *t = &heap_thread;
+    int32_t left = t->takes + t->bias;
+    heap_publish();
+    if (unlikely(heap_credit_samples) && left < t->granted) heap_thread_credit(t, left > 1 ? left : 1);
+}
+
 /* --- ending */
 
 static void thread_end(void *argument) {

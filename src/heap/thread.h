@@ -80,10 +80,14 @@ void heap_thread_tell(void);
 /* This thread's bytes until now. */
 static inline uint64_t heap_thread_allocated(const struct heap_thread *t) { return *t->allocated + t->kept_taken; }
 static inline uint64_t heap_thread_freed(const struct heap_thread *t) { return *t->freed + t->kept_given; }
+/* The same after a free or a change of size. Where allocations are sampled when their credit is used up (intern/observe.h), it stays as far
+ * from that as it was: a program that frees much would else never come to a sample. */
+extern bool heap_credit_samples;
+void heap_publish_freed(void);
 /* After a free whose size may be large: publishes if it was. */
 static inline void heap_publish_large(void) {
     struct heap_thread *t = &heap_thread;
-    if (unlikely(heap_thread_freed(t) - t->told_freed >= HEAP_LARGE)) heap_publish();
+    if (unlikely(heap_thread_freed(t) - t->told_freed >= HEAP_LARGE)) heap_publish_freed();
 }
 
 /* Once, after heap_init: the key whose destructor ends threads. */

@@ -38,7 +38,7 @@ static unsigned char *buffer;
 
 void observe_start(void) {
     kept_any_large = true; /* frees of page-aligned blocks are looked at */
-    observe_on = true;
+    heap_credit_samples = observe_on = true;
 }
 
 /* --- samples */

@@ -4,6 +4,7 @@
  * farewell, which writes statistics if asked and closes the counters; nothing is torn down. */
 #include "process.h"
 #include "symbol_lookup.h"
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/options.h"
@@ -18,6 +19,7 @@
 #include "sites/site.h"
 #include "pressure/cleaner.h"
 #include "stats/dump.h"
+#include "stats/leftovers.h"
 #include "stats/service.h"
 #include "stats/totals.h"
 #include <dlfcn.h>
@@ -170,6 +172,7 @@ EXPORT void _Exit(int status) { _exit(status); }
 
 /* About once a second in a process that has the service thread. */
 static uint64_t chore(void) {
+    leftovers_chore(clock_ns());
     observe_look();
     return cleaner_turn();
 }

@@ -1,20 +1,17 @@
-/* records.c: finding, checking and removing counters files; see records.h. */
+/* records.c: finding and checking counters files; see records.h. */
 #include "cli/records.h"
 #include "base/version.h"
 #include "stats/alive.h"
 #include "stats/folder.h"
+#include "stats/leftovers.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-enum { DAY = 24 * 3600 };
 
 /* --- one file */
 
@@ -68,8 +65,8 @@ const char *record_read(const char *path, struct record *record) {
 
 /* --- the folders */
 
-/* Our own files; for root, those of every user. */
-static void each_file(folder_visitor *visit, void *with) {
+/* Our own folder in each place; for root, those of every user. */
+static void each_folder(void (*enter)(unsigned place, uid_t owner, void *with), void *with) {
     char path[FOLDER_PATH];
     for (unsigned place = 0; place < FOLDER_PLACES; place++) {
         DIR *all = geteuid() == 0 && folder_place(place, path) ? opendir(path) : NULL;
@@ -77,10 +74,10 @@ static void each_file(folder_visitor *visit, void *with) {
             char *end;
             if (strncmp(entry->d_name, "coppice-", 8) != 0 || entry->d_name[8] < '0' || entry->d_name[8] > '9') continue;
             unsigned long owner = strtoul(entry->d_name + 8, &end, 10);
-            if (*end == 0 && owner != geteuid()) folder_visit(place, (uid_t)owner, visit, with);
+            if (*end == 0 && owner != geteuid()) enter(place, (uid_t)owner, with);
         }
         if (all) closedir(all);
-        folder_visit(place, geteuid(), visit, with);
+        enter(place, geteuid(), with);
     }
 }
 
@@ -97,10 +94,12 @@ static void consider(const struct folder_file *file, void *with) {
     snprintf(best->path, 4096, "%s/%s", file->path, file->name);
 }
 
+static void look_in(unsigned place, uid_t owner, void *with) { folder_visit(place, owner, consider, with); }
+
 const char *record_find(int pid, char *path, struct record *record) {
     struct search search = { .pid = (uint64_t)pid, .path = path };
     path[0] = 0;
-    each_file(consider, &search);
+    each_folder(look_in, &search);
     uint64_t ticks;
     if (path[0]) {
         const char *wrong = record_read(path, record);
@@ -111,45 +110,5 @@ const char *record_find(int pid, char *path, struct record *record) {
                                         : "does not run, and left no statistics here";
 }
 
-/* The first words of a file, as far as removal needs them. */
-struct head { uint64_t start_ns, end_ns, namespace; };
-
-static bool read_head(const struct folder_file *file, struct head *head) {
-    char bytes[offsetof(struct counters, command)];
-    int fd = openat(file->folder, file->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    bool whole = fd >= 0 && read(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes;
-    if (fd >= 0) close(fd);
-    if (!whole) return false;
-    memcpy(&head->start_ns, bytes + offsetof(struct counters, start_ns), sizeof head->start_ns);
-    memcpy(&head->end_ns, bytes + offsetof(struct counters, end_ns), sizeof head->end_ns);
-    memcpy(&head->namespace, bytes + offsetof(struct counters, pid_namespace), sizeof head->namespace);
-    return true;
-}
-
-/* The time of day at a moment of CLOCK_BOOTTIME; a moment of an earlier boot gives one in the future. */
-static time_t time_of_day(uint64_t boot_ns) {
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return time(NULL) - now.tv_sec + (time_t)(boot_ns / 1000000000);
-}
-
-/* A killed process did not say when it ended, and writing through a mapping does not change the file's time: while that
- * is the time of its start, it says nothing. Such a file is dated today, and so goes a day from now. One from another
- * pid namespace is left: whether its process lives cannot be seen from here. */
-static void remove_if_old(const struct folder_file *file, void *with) {
-    struct stat s;
-    struct head head = { 0 };
-    const time_t now = time(NULL);
-    (void)with;
-    if (process_is_alive(file->pid, file->ticks) || fstatat(file->folder, file->name, &s, AT_SYMLINK_NOFOLLOW) != 0) return;
-    bool known = read_head(file, &head);
-    if (known && head.namespace && head.namespace != process_namespace()) return;
-    time_t ended = head.end_ns ? time_of_day(head.end_ns) : s.st_mtime;
-    if (ended > now) ended = s.st_mtime;
-    if (ended > now - DAY) return;
-    time_t from_start = s.st_mtime - time_of_day(head.start_ns);
-    if (known && !head.end_ns && from_start > -5 && from_start < 5) utimensat(file->folder, file->name, NULL, AT_SYMLINK_NOFOLLOW);
-    else unlinkat(file->folder, file->name, 0);
-}
-
-void records_clean(void) { each_file(remove_if_old, NULL); }
+static void clean(unsigned place, uid_t owner, void *with) { (void)with, leftovers_clean(place, owner); }
+void records_clean(void) { each_folder(clean, NULL); }

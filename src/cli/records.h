@@ -15,6 +15,6 @@ struct record {
 const char *record_read(const char *path, struct record *record);
 /* The newest file for this pid in any place. `path` (4096 bytes) gets its name. */
 const char *record_find(int pid, char *path, struct record *record);
-/* Removes files of processes that have been dead for a day. Silent: it is nobody's order. */
+/* Removes what processes that are dead have left (stats/leftovers.h). */
 void records_clean(void);
 #endif

@@ -15,12 +15,20 @@
 #define NOTE_KNOWN ((uint64_t)2)
 #define NOTE_ZEROS (CHANNEL_FLAGS + 1) /* stands for the hash of a page of zeros */
 
+enum { NOTES_GROUP = 32, NOTES_GROUPS = REACH_PAGES / NOTES_GROUP }; /* pages that are looked at together */
+struct group {
+    uint8_t probe;            /* the page that is read first while pages are unknown */
+    uint8_t seen : 1;         /* its note is of the last look */
+    uint8_t still : 3;        /* looks at which it has been the same */
+    uint8_t vain : 4;         /* times that the group was read as a whole and then changed */
+};
 struct chunk {
     uint32_t due_ms, interval_ms; /* of its looks */
     uint16_t equal;               /* pages that somebody else has too, of the last offers: for the kernel to merge */
     bool advised;
     bool rests;                   /* nothing had changed at the last look */
     uint8_t looks;                /* so far; goes round */
+    struct group group[NOTES_GROUPS];
 };
 /* One segment of the heap, from the first address that a chunk can begin at. */
 struct segment {

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { GROUPS = REACH_PAGES / LOOK_GROUP };
+enum { GROUPS = NOTES_GROUPS };
 static unsigned char *memory;
 static struct look l;
 static const struct page_ref first = { 0, 0 };
@@ -65,7 +65,7 @@ START_TEST(one_page_among_known_ones_is_found_in_its_turn) {
     look(false), look(false);
     fill(77);
     unsigned looks = 0, found = 0;
-    for (; looks < LOOK_GROUP + 4; looks++) found += look(false);
+    for (; looks < NOTES_GROUP + 4; looks++) found += look(false);
     ck_assert_uint_eq(found, 1); /* its neighbours are read again, and are not offered again */
     fill(78);
     ck_assert(look(true) == REACH_PAGES - 1 && l.changed == 1);
@@ -75,8 +75,33 @@ END_TEST
 START_TEST(a_page_that_never_rests_does_not_keep_its_neighbours) {
     fill_all();
     unsigned found = 0;
-    for (unsigned i = 0; i < 8; i++) found += look(false), fill(0), fill(LOOK_GROUP + 11);
+    for (unsigned i = 0; i < 8; i++) found += look(false), fill(0), fill(NOTES_GROUP + 11);
     ck_assert_uint_ge(found, REACH_PAGES - 2);
+}
+END_TEST
+
+START_TEST(what_changes_again_and_again_is_read_less_often) {
+    uint64_t before = pages_read();
+    for (unsigned round = 0; round < 6; round++) {
+        fill_all();
+        for (unsigned i = 0; i < 3; i++) look(false);
+    }
+    /* the first two contents as a whole; from the third on it would have to rest for four looks */
+    ck_assert_uint_eq(pages_read() - before, 2 * REACH_PAGES + 18 * GROUPS);
+    for (unsigned i = 0; i < 3; i++) look(false);
+    ck_assert_uint_eq(pages_read() - before, 3 * REACH_PAGES + 21 * GROUPS);
+}
+END_TEST
+
+START_TEST(what_goes_again_and_again_is_read_less_often) {
+    uint64_t before = pages_read();
+    for (unsigned round = 0; round < 4; round++) {
+        fill_all();
+        for (unsigned i = 0; i < 3; i++) look(false);
+        ck_assert_int_eq(madvise(memory, REACH_CHUNK, MADV_DONTNEED), 0);
+        look(false);
+    }
+    ck_assert_uint_eq(pages_read() - before, 2 * REACH_PAGES + 12 * GROUPS);
 }
 END_TEST
 
@@ -95,11 +120,12 @@ END_TEST
 START_TEST(what_goes_is_forgotten) {
     fill_all();
     look(false), look(false);
-    ck_assert_int_eq(madvise(memory, LOOK_GROUP * REACH_PAGE, MADV_DONTNEED), 0);
+    ck_assert_int_eq(madvise(memory, NOTES_GROUP * REACH_PAGE, MADV_DONTNEED), 0);
     ck_assert(look(false) == 0 && l.changed == 0);
     ck_assert_uint_eq(*notes_of(first), 0);
     fill(0);
     ck_assert(look(false) == 0 && l.changed == 1);
+    ck_assert_uint_eq(look(false), 0); /* its group was read in vain */
     ck_assert_uint_eq(look(false), 1);
 }
 END_TEST
@@ -112,10 +138,11 @@ START_TEST(a_new_page_is_read_alone) {
     fill(5);
     uint64_t before = pages_read();
     ck_assert(look(false) == 0 && l.changed == 1);
+    look(false);
     ck_assert(look(false) == 1 && l.page[0] == 5);
-    ck_assert_uint_eq(pages_read() - before, 2 * GROUPS + 1);
+    ck_assert_uint_eq(pages_read() - before, 3 * GROUPS + 1);
 }
 END_TEST
 
 SUITE("look", begin, end, what_rests_is_read_once, another_content_is_noticed_and_offered, one_page_among_known_ones_is_found_in_its_turn,
-      a_page_that_never_rests_does_not_keep_its_neighbours, zeros_are_known_and_never_offered, what_goes_is_forgotten, a_new_page_is_read_alone)
+      a_page_that_never_rests_does_not_keep_its_neighbours, what_changes_again_and_again_is_read_less_often, what_goes_again_and_again_is_read_less_often, zeros_are_known_and_never_offered, what_goes_is_forgotten, a_new_page_is_read_alone)

@@ -80,7 +80,7 @@ void heap_thread_tell(void);
 /* This thread's bytes until now. */
 static inline uint64_t heap_thread_allocated(const struct heap_thread *t) { return *t->allocated + t->kept_taken; }
 static inline uint64_t heap_thread_freed(const struct heap_thread *t) { return *t->freed + t->kept_given; }
-/* The same after a free or a change of size. Where allocations are sampled when their credit is used up (intern/observe.h), it stays as far
+/* heap_publish after a free or a change of size. Where allocations are sampled when their credit is used up (intern/observe.h), it stays as far
  * from that as it was: a program that frees much would else never come to a sample. */
 extern bool heap_credit_samples;
 void heap_publish_freed(void);

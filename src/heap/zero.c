@@ -39,7 +39,7 @@ static struct {
     uint64_t dropped, fresh; /* bytes; zero now and not at the last look */
     uint64_t next_ns, rests;
 } pass;
-static int pagemap = -1; /* open during a look only, and so is */
+static int pagemap = -1; /* this and the content are open during a look only */
 static struct scratch content;
 
 static uint64_t cpu_ns(void) {

@@ -18,5 +18,5 @@ struct look {
 bool look_at(struct page_ref first, bool all, struct look *l);
 /* Before and after a round of looks. Looking needs descriptors, and programs close what they do not know. */
 bool look_begin(void);
-void look_end(void);
+void look_end(void); /* also of one that has not begun */
 #endif

@@ -5,7 +5,13 @@
 #include <sys/mman.h>
 
 enum { SEGMENTS = 8 };
-static struct segment segments[SEGMENTS];
+/* One segment of the heap, from the first address that a chunk can begin at. */
+static struct segment {
+    uintptr_t base;
+    size_t pages;
+    uint64_t *note;
+    struct chunk *chunk;
+} segments[SEGMENTS];
 
 bool notes_ready(uint32_t segment, uintptr_t base, size_t pages) {
     if (segment >= SEGMENTS) return false;

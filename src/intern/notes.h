@@ -30,13 +30,6 @@ struct chunk {
     uint8_t looks;                /* so far; goes round */
     struct group group[NOTES_GROUPS];
 };
-/* One segment of the heap, from the first address that a chunk can begin at. */
-struct segment {
-    uintptr_t base;
-    size_t pages;
-    uint64_t *note;
-    struct chunk *chunk;
-};
 struct page_ref { uint32_t segment, page; };
 
 /* Makes room for notes of `pages` pages from `base` on; false: there is none, the segment cannot be looked at. */

@@ -14,12 +14,10 @@
 #include "stats/counters.h"
 #include "stats/service.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { PAGE = REACH_PAGE, RUN_LEAST = 4, FEW_MAPPINGS = 4, SHORT_RUNS = 128, PUBLISH_MOST = SEALED_PAGES_MOST, BATCH = CHANNEL_COUNT_MOST };
 enum { FIRST_MS = 800, HOT_MS = 2000, REST_MS = 60000, CALM_MS = 3000, ROUND_MS = 100, NEWS_MS = 500, KSM_SHARE = 4 /* a quarter of the pages */ };
@@ -279,6 +277,7 @@ void share_fork_child(void) {
     if (!atomic_load(&running)) return;
     broker_fork_child();
     client_fork_child();
+    look_end(); /* what a round of the parent had open */
     notes_drop();
     if (wanted) sys_unmap(wanted, sizeof *wanted);
     wanted = NULL, offers.count = wanted_count = 0;

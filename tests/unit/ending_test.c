@@ -65,22 +65,7 @@ static CUresult is_capturing(CUstream s, CUstreamCaptureStatus *status) { return
 static CUresult exchange(CUstreamCaptureMode *mode) { return (void)mode, CUDA_SUCCESS; }
 static CUresult never_called(void) { return ck_abort_msg("no host memory was asked for"), CUDA_ERROR_UNKNOWN; }
 
-static bool with_context_event;
-static void *find(const char *name) {
-    static const struct { const char *name; void *function; } model[] = {
-        { "cuMemAlloc_v2", (void *)alloc }, { "cuMemFree_v2", (void *)release }, { "cuCtxGetCurrent", (void *)current },
-        { "cuCtxPushCurrent_v2", (void *)push }, { "cuCtxPopCurrent_v2", (void *)pop }, { "cuCtxGetDevice", (void *)which_device },
-        { "cuDeviceTotalMem_v2", (void *)total }, { "cuEventCreate", (void *)create }, { "cuEventDestroy_v2", (void *)destroy },
-        { "cuCtxRecordEvent", (void *)record_context }, { "cuEventRecord", (void *)record_stream }, { "cuEventQuery", (void *)query },
-        { "cuCtxSynchronize", (void *)synchronize }, { "cuStreamGetCtx", (void *)context_of_stream },
-        { "cuStreamIsCapturing", (void *)is_capturing }, { "cuThreadExchangeStreamCaptureMode", (void *)exchange },
-        { "cuMemHostAlloc", (void *)never_called }, { "cuMemAllocHost_v2", (void *)never_called }, { "cuMemFreeHost", (void *)never_called },
-    };
-    if (!with_context_event && strcmp(name, "cuCtxRecordEvent") == 0) return NULL;
-    for (unsigned i = 0; i < sizeof model / sizeof *model; i++)
-        if (strcmp(model[i].name, name) == 0) return model[i].function;
-    return NULL;
-}
+#include "model_driver.h"
 
 /* --- the program */
 static void go(CUcontext c) { now[depth] = c, context_set_current(c); }

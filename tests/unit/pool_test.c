@@ -80,22 +80,7 @@ static CUresult exchange(CUstreamCaptureMode *mode) { return (void)mode, CUDA_SU
 
 static CUresult never_called(void) { abort(); } /* a driver must have it, this test asks for no host memory */
 
-static bool with_context_event;
-static void *find(const char *name) {
-    static const struct { const char *name; void *function; } model[] = {
-        { "cuMemAlloc_v2", (void *)alloc }, { "cuMemFree_v2", (void *)release }, { "cuCtxGetCurrent", (void *)current },
-        { "cuCtxPushCurrent_v2", (void *)push }, { "cuCtxPopCurrent_v2", (void *)pop }, { "cuCtxGetDevice", (void *)which_device },
-        { "cuDeviceTotalMem_v2", (void *)total }, { "cuEventCreate", (void *)create }, { "cuEventDestroy_v2", (void *)destroy },
-        { "cuCtxRecordEvent", (void *)record_context }, { "cuEventRecord", (void *)record_stream }, { "cuEventQuery", (void *)query },
-        { "cuCtxSynchronize", (void *)synchronize }, { "cuStreamGetCtx", (void *)context_of_stream },
-        { "cuStreamIsCapturing", (void *)is_capturing }, { "cuThreadExchangeStreamCaptureMode", (void *)exchange },
-        { "cuMemHostAlloc", (void *)never_called }, { "cuMemAllocHost_v2", (void *)never_called }, { "cuMemFreeHost", (void *)never_called },
-    };
-    if (!with_context_event && strcmp(name, "cuCtxRecordEvent") == 0) return NULL;
-    for (unsigned i = 0; i < sizeof model / sizeof *model; i++)
-        if (strcmp(model[i].name, name) == 0) return model[i].function;
-    return NULL;
-}
+#include "model_driver.h"
 
 /* --- the device: streams finish now and then, one at a time, some more slowly */
 static void *device(void *unused) {

@@ -52,6 +52,7 @@ struct context {
 extern struct context *_Atomic contexts[CONTEXTS];
 unsigned context_count(void); /* live ones */
 static inline bool context_has_work(const struct context *c) { return !(atomic_load(&c->gate) & (GATE_CLOSED | GATE_POISONED)); }
+static inline bool context_is_lost(const struct context *c) { return atomic_load(&c->gate) & GATE_POISONED; }
 
 union kind_word { struct kind kind; uint32_t word; };
 struct thread_device {

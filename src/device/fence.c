@@ -179,20 +179,21 @@ static bool synchronize(struct context *c) {
     return waited == CUDA_SUCCESS;
 }
 
-void fence_drain(struct context *only) {
+bool fence_drain(struct context *only) {
     uint64_t lost = streams_lost();
     unsigned before = context_count();
     uint64_t ticket = !only || before == 1 ? open_next() : 0;
-    bool all = true;
+    bool all = true, waited = !only;
     for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
-        if ((!only || contexts[i] == only) && context_has_work(contexts[i])) all &= synchronize(contexts[i]);
-    if (ticket == 0) return;
+        if ((!only || contexts[i] == only) && context_has_work(contexts[i])) all &= synchronize(contexts[i]), waited = true;
+    if (ticket == 0) return all && waited;
     if (all && context_count() == before) {
         streams_drained(lost);
         pass_ticket(ticket);
     } else {
         miss_ticket();
     }
+    return all && waited;
 }
 
 /* Unlike a query, a record disturbs no capture but that of its own stream. */

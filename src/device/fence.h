@@ -40,8 +40,9 @@ bool fence_poll(uint64_t epoch);
 bool fence_wait(uint64_t epoch, uint64_t limit_ns);
 /* Is there work that no event can cover? Then a free has to drain. */
 static inline bool fence_must_wait(void) { return unlikely(!driver.cuCtxRecordEvent) && !streams_are_known(); }
-/* Waits for the work of one context (NULL: of all), holding nothing; passes the open epoch if that was all work there is. */
-void fence_drain(struct context *only);
+/* Waits for the work of one context (NULL: of all), holding nothing; passes the open epoch if that was all work there is. False: it
+ * could not be waited for: somebody captures, the context ends, or is lost. */
+bool fence_drain(struct context *only);
 /* Before a stream is destroyed, and after it was. */
 void fence_stream_ending(CUstream stream);
 void fence_stream_ended(CUstream stream);

@@ -4,6 +4,7 @@
  * `old` has work that takes for ever and is about to end, the program goes on in `other`. On a driver with an event for a whole
  * context, and on one without. */
 #include "base/options.h"
+#include "device/capture.h"
 #include "device/context.h"
 #include "device/device.h"
 #include "device/fence.h"
@@ -204,9 +205,21 @@ START_TEST(nobody_trims_a_context_that_ends) {
 }
 END_TEST
 
+START_TEST(what_was_not_waited_for_is_not_said_to_be) {
+    ck_assert(fence_drain(contexts[OTHER]));
+    capture_before_begin();
+    capture_after_begin(true);
+    ck_assert(!fence_drain(contexts[OTHER]));
+    capture_after_end(NULL, CUDA_SUCCESS);
+    struct context *c = context_close(old);
+    ck_assert(!fence_drain(c) && fence_drain(contexts[OTHER]));
+    device_context_ended(c, false);
+}
+END_TEST
+
 #define ALL no_epoch_closes_while_a_context_ends, no_epoch_passes_while_a_context_ends, an_epoch_does_not_close_without_a_context_that_begins_to_end, \
     waiting_for_other_work_passes_nothing_of_it, its_work_is_forgotten_with_it, nobody_ends_a_context_that_is_being_trimmed, \
-    nobody_trims_a_context_that_ends
+    nobody_trims_a_context_that_ends, what_was_not_waited_for_is_not_said_to_be
 int main(void) {
     int newer = CASES("ending", begin, NULL, ALL), older = CASES("ending, on an older driver", begin_older, NULL, ALL);
     return newer || older;

@@ -33,7 +33,12 @@ static struct { uintptr_t at; size_t length; uint64_t when; struct clear_site *s
 static unsigned watch_next;
 static struct lock watch_lock = LOCK_INIT(RANK_HEAP);
 
-void heap_pins_add(int count) { atomic_fetch_add(&pins, count); }
+/* A clear under way ends first, or the device would be given pages that are just going. */
+void heap_pins_add(int count) {
+    heap_thread.inside++, reach_wait();
+    atomic_fetch_add(&pins, count);
+    reach_go_on(), heap_thread.inside--;
+}
 void heap_clear_forbid(void) { atomic_store(&forbidden, true); }
 
 /* Is any page of the process pinned? Unreadable counts as yes. */
@@ -74,6 +79,14 @@ static bool was_touched(uintptr_t at, size_t length) {
     return touched * 2 >= SAMPLES;
 }
 
+/* The whole pages go back, unless somebody has registered memory meanwhile. */
+static bool give_back(void *first, size_t length) {
+    heap_thread.inside++, reach_wait();
+    bool gone = atomic_load(&pins) == 0 && (heap_unshare(first, length) || (madvise(first, length, MADV_FREE) == 0 && madvise(first, length, MADV_DONTNEED) == 0));
+    reach_go_on(), heap_thread.inside--;
+    return gone;
+}
+
 /* Before a clear, which may be of the same memory: what has become of earlier ones? */
 static void look(void) {
     if (!lock_try(&watch_lock)) return;
@@ -101,9 +114,7 @@ bool heap_clear(void *p, size_t length, const void *caller, heap_fill *fill) {
     uintptr_t from = (uintptr_t)p, to = from + length;
     uintptr_t first = (from + PAGE - 1) & -(uintptr_t)PAGE, last = to & -(uintptr_t)PAGE;
     int saved = errno;
-    heap_thread.inside++, reach_wait();
-    bool gone = heap_unshare((void *)first, last - first) || (madvise((void *)first, last - first, MADV_FREE) == 0 && madvise((void *)first, last - first, MADV_DONTNEED) == 0);
-    reach_go_on(), heap_thread.inside--;
+    bool gone = give_back((void *)first, last - first);
     if (gone) {
         fill(p, 0, first - from);
         fill((void *)last, 0, to - last);

@@ -1,6 +1,9 @@
-/* heap_test.c: the heap without the hooks: bootstrap arena, address space, kept blocks, publication. */
+/* heap_test.c: the heap without the hooks: bootstrap arena, address space, kept blocks, clearing, publication. */
+#include "base/options.h"
+#include "heap/clear.h"
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
+#include "heap/reach.h"
 #include "heap/thread.h"
 #include "stats/totals.h"
 #include "suite.h"
@@ -10,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 static void start(void) {
     if (!heap_reserved_bytes()) ck_assert(heap_init());
@@ -249,9 +253,35 @@ START_TEST(cached_and_resident_memory_become_known) {
 }
 END_TEST
 
+static _Atomic bool registered;
+static void *register_some(void *unused) {
+    heap_pins_add(1);
+    registered = true;
+    return NULL;
+}
+
+START_TEST(no_memory_is_registered_while_pages_are_going) {
+    pthread_t thread;
+    start();
+    options_load();
+    void *p = take(4 << 20);
+    ck_assert(heap_clear(p, 4 << 20, NULL, memset));
+    reach_wait(); /* as a clear has it, from its last look at what is registered to the end */
+    pthread_create(&thread, NULL, register_some, NULL);
+    usleep(20000);
+    ck_assert(!registered);
+    reach_go_on();
+    pthread_join(thread, NULL);
+    ck_assert(!heap_clear(p, 4 << 20, NULL, memset));
+    heap_pins_add(-1);
+    give(p);
+}
+END_TEST
+
 SUITE("heap", NULL, NULL,
       bootstrap_blocks_are_apart_aligned_and_zero, a_full_bootstrap_arena_answers_ENOMEM,
       everything_of_jemalloc_lies_in_our_segments, pieces_are_aligned_apart_and_empty_when_they_come_back,
       further_segments_are_found_too, a_limited_address_space_is_used_sparingly, trim_gives_memory_back,
       a_large_block_is_kept_and_found_again, no_more_than_two_blocks_rest_and_not_for_long,
-      numbers_equal_what_a_model_counts, ended_threads_leave_exact_numbers, cached_and_resident_memory_become_known)
+      numbers_equal_what_a_model_counts, ended_threads_leave_exact_numbers, no_memory_is_registered_while_pages_are_going,
+      cached_and_resident_memory_become_known)

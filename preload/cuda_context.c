@@ -71,11 +71,8 @@ PRIMARY_HOOK(cuDevicePrimaryCtxRelease_v2)
 #define DESTROY_STREAM_HOOK(name) \
     EXPORT CUresult name(CUstream stream) { \
         __typeof__(&name) real = REAL(name); \
-        if (!IN_FORCE()) return real(stream); \
-        fence_stream_ending(stream); \
-        CUresult answer = real(stream); \
-        if (answer == CUDA_SUCCESS) fence_stream_ended(stream); \
-        return answer; \
+        if (IN_FORCE()) fence_stream_ending(stream); \
+        return real(stream); \
     }
 DESTROY_STREAM_HOOK(cuStreamDestroy)
 DESTROY_STREAM_HOOK(cuStreamDestroy_v2)

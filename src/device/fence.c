@@ -203,18 +203,19 @@ static bool captures_itself(CUstream stream) {
     return !driver.cuStreamIsCapturing || driver.cuStreamIsCapturing(stream, &status) != CUDA_SUCCESS || status != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
+/* All of it in one piece: an epoch that closes meanwhile must not record a stream that is being destroyed, and what is learned of the next
+ * stream with this handle must not be forgotten with this one. */
 void fence_stream_ending(CUstream stream) {
-    struct context *c = driver.cuCtxRecordEvent ? NULL : stream_to_record(stream);
-    if (likely(!c) || !context_has_work(c)) return;
+    if (likely(driver.cuCtxRecordEvent != NULL)) return;
     lock_take(&fence_lock);
-    struct fence_event *e = captures_itself(stream) ? NULL : event_of_stream(c, stream);
-    if (e) e->next = strays, strays = e;
-    else stream_lost();
+    struct context *c = stream_to_record(stream);
+    if (c && context_has_work(c)) {
+        struct fence_event *e = captures_itself(stream) ? NULL : event_of_stream(c, stream);
+        if (e) e->next = strays, strays = e;
+        else stream_lost();
+    }
+    stream_forget(stream);
     lock_release(&fence_lock);
-}
-
-void fence_stream_ended(CUstream stream) {
-    if (!driver.cuCtxRecordEvent) stream_forget(stream);
 }
 
 void fence_meet(void) {

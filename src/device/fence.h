@@ -43,9 +43,8 @@ static inline bool fence_must_wait(void) { return unlikely(!driver.cuCtxRecordEv
 /* Waits for the work of one context (NULL: of all), holding nothing; passes the open epoch if that was all work there is. False: it
  * could not be waited for: somebody captures, the context ends, or is lost. */
 bool fence_drain(struct context *only);
-/* Before a stream is destroyed, and after it was. */
+/* Before a stream is destroyed. Where it is not after all, it is new to us at its next work. */
 void fence_stream_ending(CUstream stream);
-void fence_stream_ended(CUstream stream);
 /* Around the program's own cuCtxSynchronize: before returns a ticket, after passes its epoch if the call succeeded. */
 uint64_t fence_before_synchronize(void);
 void fence_after_synchronize(uint64_t ticket, bool succeeded);

@@ -16,13 +16,14 @@ enum { STREAMS = 12, WORKERS = 6, HELD = 8, STEPS = 6000, BLOCKS = 1 << 17, EVEN
 static const uint64_t FIRST = 0x7f0000000000;
 
 /* --- the model. A stream is two numbers; its handle is an address that is never a default stream's. */
-static struct { _Atomic uint64_t submitted, done; } stream[STREAMS];
+static struct { _Atomic uint64_t submitted, done; pthread_rwlock_t alive; _Atomic bool gone; } stream[STREAMS];
 static struct CUevent_st { uint64_t upto[STREAMS]; } events[EVENTS];
 static _Atomic unsigned event_count;
 static _Atomic uint64_t next_address, live_in_driver;
 static struct shadow { _Atomic uint64_t upto[STREAMS]; uint64_t size; } *shadow; /* by address: the last work of its owners */
 static _Atomic bool ended;
-static _Atomic int active, forbidden, early; /* captures now; calls that one forbids; blocks handed out too early */
+/* captures now; calls that one forbids; calls with a stream that is gone; blocks handed out too early */
+static _Atomic int active, forbidden, misnamed, early;
 
 static CUcontext the_context = (CUcontext)0x1000;
 static CUstream handle_of(unsigned s) { return s == 0 ? NULL : (CUstream)(uintptr_t)(0x10000 + s * 64); }
@@ -63,6 +64,7 @@ static CUresult record_context(CUcontext c, CUevent e) {
     return CUDA_SUCCESS;
 }
 static CUresult record_stream(CUevent e, CUstream s) {
+    if (atomic_load(&stream[number_of(s)].gone)) atomic_fetch_add(&misnamed, 1);
     memset(e->upto, 0, sizeof e->upto);
     e->upto[number_of(s)] = atomic_load(&stream[number_of(s)].submitted);
     return CUDA_SUCCESS;
@@ -103,8 +105,10 @@ static struct shadow *shadow_of(uint64_t address) { return &shadow[(address - FI
 
 static void submit(struct worker *w, uint64_t address) {
     unsigned s = dice(w, STREAMS);
+    pthread_rwlock_rdlock(&stream[s].alive);
     uint64_t number = atomic_fetch_add(&stream[s].submitted, 1) + 1;
     stream_worked(handle_of(s)); /* what the hook does after the real call */
+    pthread_rwlock_unlock(&stream[s].alive);
     struct shadow *b = shadow_of(address);
     if (atomic_load(&b->upto[s]) < number) atomic_store(&b->upto[s], number);
 }
@@ -127,6 +131,16 @@ static void capture(struct worker *w) {
     atomic_fetch_sub(&active, 1);
     capture_after_end(s, CUDA_SUCCESS);
 }
+/* No program destroys a stream to which others still submit; then one of the same handle is made. */
+static void end_stream(struct worker *w) {
+    unsigned s = 1 + dice(w, STREAMS - 1);
+    pthread_rwlock_wrlock(&stream[s].alive);
+    fence_stream_ending(handle_of(s));
+    atomic_store(&stream[s].gone, true);
+    for (unsigned n = dice(w, 20); n > 0; n--) sched_yield();
+    atomic_store(&stream[s].gone, false);
+    pthread_rwlock_unlock(&stream[s].alive);
+}
 static void *work(void *number) {
     struct worker w = { .random = (unsigned long)number * 0x9e3779b97f4a7c15ul + 99 };
     for (unsigned step = 0; step < STEPS; step++) {
@@ -143,10 +157,7 @@ static void *work(void *number) {
             uint64_t ticket = fence_before_synchronize();
             fence_after_synchronize(ticket, synchronize() == CUDA_SUCCESS);
         }
-        if (rare == 3 || rare == 4) {
-            CUstream s = handle_of(1 + dice(&w, STREAMS - 1));
-            fence_stream_ending(s), fence_stream_ended(s); /* and one of the same handle is made at once */
-        }
+        if (rare == 3 || rare == 4) end_stream(&w);
     }
     for (unsigned i = 0; i < HELD; i++)
         if (w.held[i].address) device_free(w.held[i].address);
@@ -160,6 +171,7 @@ static void run(bool context_event) {
     options_load();
     driver_fill(find);
     ck_assert(driver_ready());
+    for (unsigned i = 0; i < STREAMS; i++) pthread_rwlock_init(&stream[i].alive, NULL);
     pthread_create(&gpu, NULL, device, NULL);
     for (long i = 0; i < WORKERS; i++) pthread_create(&thread[i], NULL, work, (void *)i);
     for (int i = 0; i < WORKERS; i++) pthread_join(thread[i], NULL);
@@ -168,6 +180,7 @@ static void run(bool context_event) {
     struct device_counters *d = context_of(the_context)->counters;
     ck_assert_int_eq(atomic_load(&early), 0);
     ck_assert_int_eq(atomic_load(&forbidden), 0);
+    ck_assert_int_eq(atomic_load(&misnamed), 0);
     ck_assert_uint_eq(device_live(d), 0);
     ck_assert_uint_eq(counter_get(&d->rounding_bytes), 0);
     ck_assert_uint_eq(counter_get(&d->reserved_bytes), atomic_load(&live_in_driver));

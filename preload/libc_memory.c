@@ -43,8 +43,9 @@ __attribute__((constructor(101))) static void find_real_ones(void) {
 
 static inline void *fill(void *p, int value, size_t length) { return (likely(next.memset != NULL) ? next.memset : fill_early)(p, value, length); }
 
+/* In a handler that interrupted the heap itself by writing: the interrupted code has the lock. */
 static COLD void *clear_large(void *p, size_t length, const void *site) {
-    if (coppice_on() && heap_owns(p) && heap_clear(p, length, site, next.memset ? next.memset : fill_early)) return p;
+    if (coppice_on() && heap_thread.inside == 0 && heap_owns(p) && heap_clear(p, length, site, next.memset ? next.memset : fill_early)) return p;
     return fill(p, 0, length);
 }
 

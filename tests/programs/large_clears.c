@@ -1,14 +1,16 @@
 /* Large clears of the heap's memory by memset, bzero and calloc read as zero to the last byte, leave the bytes around alone and
  * cost no pages; they write where pages may not be taken away: locked, shared or mapped-over memory, and memory that
  * the kernel holds by its pages (here io_uring's stand-in: a registered buffer shows as VmPin where the machine allows it).
- * A caller that fills at once what it cleared goes back to clearing by writing. */
+ * A caller that fills at once what it cleared goes back to clearing by writing. A signal handler may clear while it interrupts a clear. */
 #include "memory.h"
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum { MIB = 1 << 20 };
@@ -88,7 +90,26 @@ static void dense_callers_write(void) {
     free(p);
 }
 
+static unsigned char *handlers_own;
+static volatile int handled;
+static void clear_in_handler(int signal) {
+    handlers_own[MIB] = 1;
+    fill(handlers_own, 0, 4 * MIB);
+    handled += 1 + handlers_own[MIB];
+}
+static void in_a_handler(void) {
+    unsigned char *p = malloc(4 * MIB);
+    handlers_own = malloc(4 * MIB);
+    signal(SIGALRM, clear_in_handler);
+    setitimer(ITIMER_REAL, &(struct itimerval){ { 0, 500 }, { 0, 500 } }, NULL);
+    for (int i = 0; i < 3000; i++) p[i] = 1, fill(p, 0, 4 * MIB), expect(p, 0, 4096, "what was cleared under a handler");
+    setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
+    if (handled < 10) die("no signal came", handled);
+    free(p), free(handlers_own);
+}
+
 int main(void) {
+    in_a_handler();
     edges_and_pages();
     locked();
     mapped_over();

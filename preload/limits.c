@@ -1,7 +1,9 @@
 /* limits.c: calls that would count our untouched address space against the program: mlockall and a lower RLIMIT_AS.
- * The untouched part is given back first; the heap then grows in small segments. */
+ * The untouched part is given back first; the heap then grows in small segments. Locked pages are left where they are. */
 #include "base/start.h"
 #include "heap/heap.h"
+#include "heap/reach.h"
+#include "heap/thread.h"
 #include "next.h"
 #include <errno.h>
 
@@ -15,7 +17,7 @@ static int unknown(void) {
 }
 
 EXPORT int mlockall(int flags) {
-    if (coppice_on()) heap_release_tail();
+    if (coppice_on()) heap_release_tail(), heap_thread.inside++, reach_stop(), heap_thread.inside--;
     return NEXT_READY(mlockall) ? next.mlockall(flags) : unknown();
 }
 

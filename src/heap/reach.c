@@ -47,6 +47,15 @@ static void unregister_range(uintptr_t at, size_t length) {
     call(UFFDIO_WAKE, &r);
 }
 
+/* Pages move only between two registered places. The shadow is one no longer than pages are out: whoever touches it at another time (a
+ * collector that scans all writable mappings, a debugger, mlockall by a raw call) would wait for ever there. */
+static bool register_both(uintptr_t at, size_t length) {
+    if (register_range(at, length) != 0) return false;
+    if (register_range((uintptr_t)shadow, SHADOW) == 0) return true;
+    unregister_range(at, length);
+    return false;
+}
+
 /* --- start */
 
 static int new_watcher(void) {
@@ -73,7 +82,7 @@ static bool begin(void) {
     if (sysconf(_SC_PAGESIZE) != REACH_PAGE || (watcher = new_watcher()) < 0) return watcher = -2, false;
     struct uffdio_api api = { .api = UFFD_API, .features = FEATURE_MOVE };
     shadow = sys_map(NULL, SHADOW, PROT_READ | PROT_WRITE);
-    if (call(UFFDIO_API, &api) == 0 && shadow && register_range((uintptr_t)shadow, SHADOW) == 0) return true;
+    if (call(UFFDIO_API, &api) == 0 && shadow) return true;
     forget();
     return false;
 }
@@ -135,7 +144,7 @@ bool reach_out(struct reach *r, void *at, unsigned pages) {
     lock_take(&reaching);
     size_t length = (size_t)pages * REACH_PAGE;
     *r = (struct reach){ .at = (uintptr_t)at, .pages = pages };
-    if (begin() && register_range(r->at, length) == 0) {
+    if (begin() && register_both(r->at, length)) {
         r->look = place_for(r->at, length);
         move_out(r);
         if (mark_present(r) > 0) return true;
@@ -192,11 +201,19 @@ void reach_back(struct reach *r) {
         move_back(r, i, end);
     }
     unregister_range(r->at, (size_t)r->pages * REACH_PAGE);
-    sys_advise((void *)r->look, (size_t)r->pages * REACH_PAGE, MADV_DONTNEED); /* what was dropped or replaced */
+    unregister_range((uintptr_t)shadow, SHADOW);
+    /* What was dropped or replaced. It may not lie there when pages come next: the shadow was locked meanwhile, so it was the last time. */
+    if (sys_advise((void *)r->look, (size_t)r->pages * REACH_PAGE, MADV_DONTNEED) != 0) forget();
     lock_release(&reaching);
 }
 
 /* --- others */
+
+void reach_stop(void) {
+    lock_take(&reaching);
+    forget();
+    lock_release(&reaching);
+}
 
 void reach_wait(void) { lock_take(&reaching); }
 void reach_go_on(void) { lock_release(&reaching); }

@@ -47,6 +47,8 @@ void reach_back(struct reach *r);
  * something out of reach itself. */
 void reach_wait(void);
 void reach_go_on(void);
+/* Nothing goes out of reach any more: the program has all its memory locked, ours too, and what is locked neither moves nor is dropped. */
+void reach_stop(void);
 /* Around fork. */
 void reach_fork_prepare(void);
 void reach_fork_parent(void);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -200,11 +201,45 @@ START_TEST(a_child_has_all_pages_and_reaches_for_its_own) {
 }
 END_TEST
 
+/* The kernel locks all memory by touching it, also where pages go; who has begun to wait there for a page would wait for ever. */
+START_TEST(all_memory_can_be_locked_between_two_reaches) {
+    fill();
+    ck_assert(reach_out(&r, memory, PAGES));
+    reach_drop(&r, 3), reach_back(&r);
+    alarm(10);
+    ck_assert_int_eq(syscall(SYS_mlockall, MCL_CURRENT), 0); /* past the hook, as a raw call is */
+    alarm(0);
+    if (reach_out(&r, memory, PAGES)) reach_back(&r);
+    for (unsigned i = 0; i < PAGES; i++) ck_assert(is_all(memory + i * REACH_PAGE, i == 3 ? 0 : i % 250 + 1));
+}
+END_TEST
+
+START_TEST(what_was_dropped_stays_so_when_memory_was_locked_meanwhile) {
+    fill();
+    ck_assert(reach_out(&r, memory, PAGES));
+    ck_assert_int_eq(syscall(SYS_mlockall, MCL_CURRENT | MCL_ONFAULT), 0); /* touches nothing */
+    reach_drop(&r, 3), reach_back(&r);
+    if (reach_out(&r, memory, PAGES)) reach_back(&r);
+    for (unsigned i = 0; i < PAGES; i++) ck_assert(is_all(memory + i * REACH_PAGE, i == 3 ? 0 : i % 250 + 1));
+}
+END_TEST
+
+START_TEST(nothing_goes_out_of_reach_after_a_stop) {
+    fill();
+    ck_assert(reach_out(&r, memory, PAGES));
+    reach_back(&r);
+    reach_stop();
+    ck_assert(!reach_possible() && !reach_out(&r, memory, PAGES));
+    for (unsigned i = 0; i < PAGES; i++) ck_assert(is_all(memory + i * REACH_PAGE, i % 250 + 1));
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {
         pages_come_back_as_they_were, dropped_pages_read_as_zero_and_can_be_written, replaced_pages_are_the_files_until_they_are_written,
         what_cannot_be_taken_is_left, pages_shared_with_a_child_are_left, nobody_misses_a_page_and_no_write_is_lost,
-        a_child_has_all_pages_and_reaches_for_its_own };
+        a_child_has_all_pages_and_reaches_for_its_own, all_memory_can_be_locked_between_two_reaches,
+        what_was_dropped_stays_so_when_memory_was_locked_meanwhile, nothing_goes_out_of_reach_after_a_stop };
     if (!reach_possible()) {
         printf("userfaultfd is not permitted here, or cannot move pages\n");
         return 77;

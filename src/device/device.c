@@ -140,12 +140,20 @@ CUresult device_free_by(CUdeviceptr address, CUresult (*call)(CUdeviceptr, CUstr
     return answer;
 }
 
+/* What a program may count on getting: a request of all of it needs whole pages, and gets no free memory beside a live block. */
+static uint64_t cached_whole(CUdevice device) {
+    uint64_t bytes = context_cached_on(device), stranded = 0;
+    for (unsigned i = 0; i < CONTEXTS && contexts[i]; i++)
+        if (contexts[i]->ordinal == device && contexts[i]->pages) stranded += pages_stranded(contexts[i]->pages);
+    return bytes > stranded ? bytes - stranded : 0;
+}
+
 CUresult device_memory_info(size_t *available, size_t *total) {
     size_t all = 0, left = 0;
     CUresult answer = driver.cuMemGetInfo_v2(&left, &all);
     if (answer != CUDA_SUCCESS) return answer;
     struct context *c = context_current();
-    uint64_t honest = left + (c ? context_cached_on(c->ordinal) : 0), bare = c ? weights_bare_on(c->ordinal) : 0;
+    uint64_t honest = left + (c ? cached_whole(c->ordinal) : 0), bare = c ? weights_bare_on(c->ordinal) : 0;
     honest = honest > bare ? honest - bare : 0; /* promised, and not taken yet */
     uint64_t reserve = option_number(device_reserve);
     honest = honest < all ? honest : all;

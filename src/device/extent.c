@@ -273,6 +273,17 @@ bool extents_any_lost(const struct extents *x, uint64_t at, uint64_t length) {
     return false;
 }
 
+uint64_t extents_stranded(const struct extents *x, bool (*in_use)(const struct extent *e, void *with), void *with) {
+    uint64_t pages = 0, used = 0, seen = 0; /* of all pages before `seen` */
+    for (const struct extent *e = first_of_all(x); e; e = e->right) {
+        if (e->state == EXTENT_FREE || (e->state == EXTENT_TAKEN && !in_use(e, with))) continue;
+        uint64_t from = page_around(x, e->at).from, to = page_around(x, e->at + e->length - 1).to;
+        pages += to - (from > seen ? from : seen), seen = to;
+        if (e->state == EXTENT_TAKEN) used += e->length;
+    }
+    return pages - used;
+}
+
 bool extents_find(const struct extents *x, enum area area, uint64_t least, bool (*each)(const struct extent *e, void *with), void *with) {
     for (unsigned bin = EXTENT_BINS, first = bin_of(least); bin-- > first;)
         for (struct extent *e = x->bin[area][bin], *next; e; e = next) {

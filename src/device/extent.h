@@ -63,6 +63,8 @@ struct extent *extents_at(const struct extents *x, uint64_t at);
 /* Is nothing in the range taken? Is something of it lost? */
 bool extents_are_idle(const struct extents *x, uint64_t at, uint64_t length);
 bool extents_any_lost(const struct extents *x, uint64_t at, uint64_t length);
+/* Granules that are nobody's in pages with something that is: taken extents that `in_use` says are, and lost ones. */
+uint64_t extents_stranded(const struct extents *x, bool (*in_use)(const struct extent *e, void *with), void *with);
 /* Calls `each` for free extents of at least `least` granules, of the longer bins first, until it returns true. Returns
  * whether one did. `each` changes nothing. */
 bool extents_find(const struct extents *x, enum area area, uint64_t least, bool (*each)(const struct extent *e, void *with), void *with);

@@ -195,6 +195,18 @@ void pages_give(struct pages *p, uint64_t address, uint64_t size, bool lost) {
     lock_release(&p->lock);
 }
 
+static bool is_live(const struct extent *e, void *with) {
+    const struct block *b = block_find(address_of(with, e));
+    return !b || atomic_load(&b->state) != BLOCK_CACHED; /* none: it is about to be one */
+}
+
+uint64_t pages_stranded(struct pages *p) {
+    lock_take(&p->lock);
+    uint64_t granules = extents_stranded(&p->extents, is_live, p);
+    lock_release(&p->lock);
+    return granules * GRANULE;
+}
+
 uint64_t pages_base(struct pages *p, uint64_t address) {
     lock_take(&p->lock);
     const struct extent *e = extents_at(&p->extents, granule_of(p, address));

@@ -66,6 +66,8 @@ uint64_t pages_missing(struct pages *p, uint64_t asked);
 bool pages_gather(struct pages *p, uint64_t asked, uint64_t most);
 /* Gives free pages back to the driver until `bytes` have gone; returns the bytes. */
 uint64_t pages_shrink(struct pages *p, uint64_t bytes);
+/* Bytes that are free, cached or lost in pages with a live block: they serve requests that fit there, and are nobody else's to have. */
+uint64_t pages_stranded(struct pages *p);
 /* Where the block around `address` begins; 0: no block is there. */
 uint64_t pages_base(struct pages *p, uint64_t address);
 /* The context's memory is no more: everything is unmapped and given back. */

@@ -105,6 +105,25 @@ START_TEST(a_position_is_found_wherever_it_lies) {
 }
 END_TEST
 
+/* `with` is cached: taken, and not in use. */
+static bool is_other(const struct extent *e, void *with) { return e != with; }
+
+START_TEST(what_is_left_beside_blocks_is_counted_once) {
+    extents_add(&all, large, 6 * PAGE);
+    ck_assert_uint_eq(extents_stranded(&all, is_other, NULL), 0);
+    struct extent *a = take(10), *b = take(20), *c = take(PAGE + PAGE / 2), *d = take(2 * PAGE);
+    ck_assert(b->at == large + 10 && c->at == large + 30 && d->at == large + 2 * PAGE);
+    ck_assert_uint_eq(extents_stranded(&all, is_other, NULL), PAGE / 2 - 30); /* behind c */
+    ck_assert_uint_eq(extents_stranded(&all, is_other, b), PAGE / 2 - 10);    /* b's, too: its page has others */
+    ck_assert_uint_eq(extents_stranded(&all, is_other, d), PAGE / 2 - 30);    /* not d's: its pages have none */
+    extents_lose(&all, a), extents_give(&all, d);
+    ck_assert_uint_eq(extents_stranded(&all, is_other, NULL), PAGE / 2 - 20);
+    extents_give(&all, b), extents_give(&all, c);
+    ck_assert_uint_eq(extents_stranded(&all, is_other, NULL), PAGE); /* for ten granules that are lost */
+    ck_assert(extents_are_valid(&all));
+}
+END_TEST
+
 static bool overlap(const struct extent *a, const struct extent *b) { return a->at < b->at + b->length && b->at < a->at + a->length; }
 
 START_TEST(random_steps_keep_extents_apart_and_sums_right) {
@@ -143,4 +162,4 @@ END_TEST
 
 SUITE("extent", setup, NULL, neighbours_become_one, areas_never_mix, the_smallest_that_fits_is_found, blocks_lie_in_as_few_pages_as_can_be,
       blocks_leave_pages_whole_at_either_end, pages_are_as_large_as_their_owner_says, what_is_lost_never_serves_and_leaves_with_its_page,
-      a_position_is_found_wherever_it_lies, random_steps_keep_extents_apart_and_sums_right)
+      a_position_is_found_wherever_it_lies, what_is_left_beside_blocks_is_counted_once, random_steps_keep_extents_apart_and_sums_right)

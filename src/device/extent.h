@@ -3,7 +3,8 @@
  * A *granule* is 512 bytes, the alignment that programs see; positions and lengths are in granules from the beginning of the
  * address space. *Extents* tile what is mapped: each is *taken* (one block), *free*, or *lost* (its identity was exported: it
  * never serves again). Two free extents that touch are one. Small blocks and large ones lie in two *areas* below and above
- * `border`, so that a small block that lives long does not stand in the middle of what a large one needs.
+ * `border`, so that a small block that lives long does not stand in the middle of what a large one needs; the owner says in which
+ * a block lies.
  *
  *     sum of all extents = granules that are mapped
  *

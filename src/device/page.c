@@ -130,12 +130,26 @@ bool page_release(struct pages *p, struct page *page) {
 static uint64_t granule_of(const struct pages *p, uint64_t address) { return (address - p->space.base) / GRANULE; }
 static uint64_t address_of(const struct pages *p, const struct extent *e) { return p->space.base + e->at * GRANULE; }
 
+static bool take_in(struct pages *p, enum area area, uint64_t asked, struct stitched *got) {
+    struct extent *e = extents_take(&p->extents, area, pages_granules(asked));
+    if (e) *got = (struct stitched){ address_of(p, e), e->length * GRANULE };
+    return e != NULL;
+}
+
 bool pages_take(struct pages *p, uint64_t asked, struct stitched *got) {
     lock_take(&p->lock);
-    struct extent *e = extents_take(&p->extents, pages_area(asked), pages_granules(asked));
-    if (e) *got = (struct stitched){ address_of(p, e), e->length * GRANULE };
+    bool taken = take_in(p, pages_area(asked), asked, got);
     lock_release(&p->lock);
-    return e != NULL;
+    return taken;
+}
+
+bool pages_take_elsewhere(struct pages *p, uint64_t asked, struct stitched *got) {
+    enum area other = pages_area(asked) == AREA_SMALL ? AREA_LARGE : AREA_SMALL;
+    if (asked > ELSEWHERE_MOST || pages_missing(p, asked) == 0) return false;
+    lock_take(&p->lock);
+    bool taken = p->count < FEW_PAGES && take_in(p, other, asked, got);
+    lock_release(&p->lock);
+    return taken;
 }
 
 bool pages_fit(struct pages *p, uint64_t asked) {

@@ -57,6 +57,9 @@ static inline bool pages_hold(const struct pages *p, uint64_t address) { return 
 struct stitched { uint64_t address, size; };
 bool pages_take(struct pages *p, uint64_t asked, struct stitched *got);
 bool pages_fit(struct pages *p, uint64_t asked);
+/* The same in the other area, for a block of at most half a page while there are few: one more, for the last block of an area, is much. False
+ * also where the driver need not be asked for a page. */
+bool pages_take_elsewhere(struct pages *p, uint64_t asked, struct stitched *got);
 /* The block's memory is free again. `lost`: its identity was exported, so it never serves again; a page goes back to the driver
  * as soon as nothing else lies in it. */
 void pages_give(struct pages *p, uint64_t address, uint64_t size, bool lost);
@@ -91,7 +94,7 @@ void haul_free(struct pages *p, struct haul *haul, uint32_t slots, const struct 
 struct page *haul_unmap(struct pages *p, struct haul *haul);
 /* Small blocks lie apart: some live long, and would stand in pages that a large one could have whole. More than an eighth of a page
  * is not small: so much of a page may be left where the next one does not fit. */
-enum { SMALL_MOST = (2 << 20) / 8 };
+enum { SMALL_MOST = (2 << 20) / 8, ELSEWHERE_MOST = (2 << 20) / 2, FEW_PAGES = 1024 };
 static inline enum area pages_area(uint64_t asked) { return asked <= SMALL_MOST ? AREA_SMALL : AREA_LARGE; }
 static inline uint64_t pages_granules(uint64_t bytes) { return (bytes + GRANULE - 1) / GRANULE; }
 #endif

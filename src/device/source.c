@@ -33,7 +33,7 @@ static bool is_whole(const struct context *c, uint64_t asked) {
 }
 
 /* A request that found no room. */
-struct want { uint64_t asked, start; struct room room; bool called; /* the driver was */ };
+struct want { uint64_t asked, start; struct room room; struct stitched got; bool called; /* the driver was */ };
 
 /* Cached blocks whose epoch has passed become free memory until the request finds room; whole driver allocations among them
  * go back to the driver. True when something changed, so that trying again is worth it. */
@@ -60,7 +60,7 @@ static bool come_by(struct context *c, struct want *w) {
     if (steal(c, w->asked)) return true;
     uint64_t waited = clock_ns() - w->start, limit = option_number(fence_wait);
     if (waited < limit && pool_wait_for_any(c, limit - waited)) return true;
-    if (grow(c, w)) return true;
+    if (pages_take_elsewhere(c->pages, w->asked, &w->got) || grow(c, w)) return true;
     if (capture_active()) return false;
     fence_drain(c);
     if (steal(c, w->asked)) return true;
@@ -70,24 +70,23 @@ static bool come_by(struct context *c, struct want *w) {
 }
 
 /* The memory is ours: it becomes a block. */
-static uint64_t adopt(struct context *c, const struct stitched *got, const struct want *w) {
-    if (!pool_adopt_pages(c, got->address, got->size, w->asked, w->called)) {
-        pages_give(c->pages, got->address, got->size, false);
+static uint64_t adopt(struct context *c, const struct want *w) {
+    if (!pool_adopt_pages(c, w->got.address, w->got.size, w->asked, w->called)) {
+        pages_give(c->pages, w->got.address, w->got.size, false);
         return 0;
     }
     if (unlikely(w->room.links > OWN_LINK)) room_settled(&w->room, CUDA_SUCCESS);
-    if (unlikely(option_number(zero))) fill_bytes(c, got->address, 0, w->asked);
-    return got->address;
+    if (unlikely(option_number(zero))) fill_bytes(c, w->got.address, 0, w->asked);
+    return w->got.address;
 }
 
 uint64_t source_take(struct context *c, uint64_t asked) {
     struct pages *p = pages_of(c);
     if (!p || is_whole(c, asked)) return 0;
-    struct stitched got;
     struct want want = { .asked = asked, .room = { OWN_LINK } };
-    while (!pages_take(p, asked, &got))
+    while (want.got.size == 0 && !pages_take(p, asked, &want.got))
         if (!pool_is_open(c) || !come_by(c, &want)) return 0;
-    return adopt(c, &got, &want);
+    return adopt(c, &want);
 }
 
 bool source_frees(const struct block *b) {

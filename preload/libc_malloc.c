@@ -125,9 +125,13 @@ static __attribute__((noinline)) void free_page(void *p) {
     heap_publish_large();
 }
 
+/* One comparison for both: the block begins on a page, and there has been a large one. A branch of its own for each cost every first
+ * block of a slab 2 ns. */
+static inline bool may_be_large(const void *p) { return ((uintptr_t)p & 4095) < kept_any_large; }
+
 void own_free(void *p) {
     if (unlikely(!heap_give(p))) free_slowly(p);
-    else if (unlikely(((uintptr_t)p & 4095) == 0 && kept_any_large)) free_page(p);
+    else if (unlikely(may_be_large(p))) free_page(p);
     else je_free(p);
 }
 

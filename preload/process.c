@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/start.h"
+#include "base/sys.h"
 #include "heap/budget.h"
 #include "heap/heap.h"
 #include "heap/thread.h"
@@ -155,7 +156,7 @@ static void farewell(void) {
     bool dump = dump_triggers()->exit;
     if (dump) heap_settle_child();
     if (counter_get(&counters->pid) != (uint64_t)own_pid) return; /* a child whose counters were never opened */
-    bool keep = worth_keeping();
+    bool keep = worth_keeping() || sys_is_shut_in();
     if (dump || keep) heap_refresh_resident();
     if (dump) dump_write();
     counters_close(keep);
@@ -172,6 +173,7 @@ EXPORT void _Exit(int status) { _exit(status); }
 
 /* About once a second in a process that has the service thread. */
 static uint64_t chore(void) {
+    if (sys_is_shut_in()) return UINT64_C(1000000000);
     leftovers_chore(clock_ns());
     observe_look();
     return cleaner_turn();

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -40,7 +41,13 @@ int sys_advise(void *address, size_t length, int advice) { return KEEPING_ERRNO(
 #define MADV_POPULATE_WRITE 23
 #endif
 int sys_populate(void *address, size_t length) { return KEEPING_ERRNO(madvise(address, length, MADV_POPULATE_WRITE)); }
-int sys_open(const char *path, int flags, int mode) { return KEEPING_ERRNO(open(path, flags | O_CLOEXEC, mode)); }
+
+static _Atomic bool shut_in;
+void sys_shut_in(void) { atomic_store(&shut_in, true); }
+bool sys_is_shut_in(void) { return atomic_load_explicit(&shut_in, memory_order_relaxed); }
+
+int sys_open(const char *path, int flags, int mode) { return sys_is_shut_in() ? -EPERM : KEEPING_ERRNO(open(path, flags | O_CLOEXEC, mode)); }
+
 
 int sys_write_all(int fd, const char *bytes, size_t length) {
     while (length > 0) {

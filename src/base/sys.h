@@ -3,6 +3,7 @@
  * at any time without being seen. All are async-signal-safe. */
 #ifndef COPPICE_BASE_SYS_H
 #define COPPICE_BASE_SYS_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -26,6 +27,9 @@ int sys_advise(void *address, size_t length, int advice);
 /* Gives every page of a mapping memory now; an error where a touch would have been a SIGBUS. -EINVAL before Linux 5.14. */
 int sys_populate(void *address, size_t length);
 int sys_open(const char *path, int flags, int mode);
+/* The program forbids itself system calls: from now on sys_open refuses, and nobody asks the kernel for more than memory. */
+void sys_shut_in(void);
+bool sys_is_shut_in(void);
 /* Writes all of it; returns 0 or a negative errno. */
 int sys_write_all(int fd, const char *bytes, size_t length);
 /* As above for a descriptor that may be a pipe, socket or terminal of somebody else's: gives up after `patience`

@@ -107,9 +107,10 @@ static void watch(uintptr_t at, size_t length, struct clear_site *site) {
 }
 
 bool heap_clear(void *p, size_t length, const void *caller, heap_fill *fill) {
+    if (atomic_load(&forbidden)) return false;
     struct clear_site *site = site_of(caller);
     look();
-    if (!option_number(lazy_clear) || atomic_load(&forbidden) || atomic_load(&pins) > 0 || (site && fills_at_once(site)) || kernel_sees_pins())
+    if (!option_number(lazy_clear) || atomic_load(&pins) > 0 || (site && fills_at_once(site)) || kernel_sees_pins())
         return false;
     uintptr_t from = (uintptr_t)p, to = from + length;
     uintptr_t first = (from + PAGE - 1) & -(uintptr_t)PAGE, last = to & -(uintptr_t)PAGE;

@@ -185,7 +185,7 @@ static _Atomic bool inherited;
 bool heap_is_large(void) { return counters_host_totals(counters).live_bytes + counter_get(&counters->host.cached_bytes) >= SERVED_FROM; }
 
 static void serve_if_large(void) {
-    if (!__libc_single_threaded && !service_runs() && !atomic_load(&inherited) && heap_is_large()) service_start();
+    if (!__libc_single_threaded && !sys_is_shut_in() && !service_runs() && !atomic_load(&inherited) && heap_is_large()) service_start();
 }
 
 void heap_fork_child_alone(void) {

@@ -77,17 +77,25 @@ bool heap_segment(unsigned n, uintptr_t *base, uintptr_t *top) {
 
 /* --- segments */
 
-static size_t wanted_segment(void) {
-    struct rlimit limit;
+static size_t limited_segment(size_t limit) {
+    size_t part = round_up(limit / 32, GRAIN);
+    return part < 4 * MIB ? 4 * MIB : part > GIB ? GIB : part;
+}
+
+static size_t machine_segment(void) {
     struct sysinfo machine;
-    if (sparing) return round_up(heap_reserved_bytes() / 8 < 4 * MIB ? 4 * MIB : heap_reserved_bytes() / 8, GRAIN);
-    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-        size_t part = round_up(limit.rlim_cur / 32, GRAIN);
-        return part < 4 * MIB ? 4 * MIB : part > GIB ? GIB : part;
-    }
     size_t memory = sysinfo(&machine) == 0 ? (size_t)machine.totalram * machine.mem_unit : 16 * GIB;
     size_t all = round_up(memory, GIB) * 4;
     return all < 16 * GIB ? 16 * GIB : all > 1024 * GIB ? 1024 * GIB : all;
+}
+
+static size_t wanted_segment(void) {
+    static size_t last; /* for a process that may not ask any more */
+    struct rlimit limit;
+    if (sparing) return round_up(heap_reserved_bytes() / 8 < 4 * MIB ? 4 * MIB : heap_reserved_bytes() / 8, GRAIN);
+    if (sys_is_shut_in()) return last;
+    bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    return last = limited ? limited_segment(limit.rlim_cur) : machine_segment();
 }
 
 /* Address space without memory. Not MAP_NORESERVE: when a piece becomes writable the kernel shall say no to what it has not,

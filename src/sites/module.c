@@ -3,6 +3,7 @@
 #include "base/hints.h"
 #include <errno.h>
 #include <link.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,17 +16,32 @@ static void copy_name(char *to, size_t capacity, const char *from) {
     to[n] = 0;
 }
 
-static void name_library(char name[LIBRARY_NAME], const char *path) {
-    char own[512];
-    if (!*path) {
-        int saved = errno;
-        ssize_t n = readlink("/proc/self/exe", own, sizeof own - 1);
-        errno = saved;
-        own[n > 0 ? n : 0] = 0;
-        path = own;
-    }
+static void name_file(char name[LIBRARY_NAME], const char *path) {
     const char *slash = strrchr(path, '/');
     copy_name(name, LIBRARY_NAME, slash ? slash + 1 : path);
+}
+
+static void name_program(char name[LIBRARY_NAME]) {
+    char own[512];
+    int saved = errno;
+    ssize_t n = readlink("/proc/self/exe", own, sizeof own - 1);
+    errno = saved;
+    own[n > 0 ? n : 0] = 0;
+    name_file(name, own);
+}
+
+static char program[LIBRARY_NAME];
+static _Atomic bool remembered;
+void module_remember_program(void) {
+    if (atomic_load(&remembered)) return;
+    name_program(program);
+    atomic_store(&remembered, true);
+}
+
+static void name_library(char name[LIBRARY_NAME], const char *path) {
+    if (*path) name_file(name, path);
+    else if (atomic_load(&remembered)) memcpy(name, program, LIBRARY_NAME);
+    else name_program(name);
 }
 
 /* --- the symbols of one object */

@@ -18,4 +18,6 @@ struct code_place {
 bool any_new_library(bool (*is)(const char *library));
 /* False: no loaded object holds the address. */
 bool place_find(const void *address, bool with_function, struct code_place *place);
+/* Nobody may ask the kernel for the program's name after this: once, by one thread. */
+void module_remember_program(void);
 #endif

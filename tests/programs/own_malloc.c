@@ -38,7 +38,8 @@ void *realloc(void *p, size_t size) {
 }
 
 /* The first call comes before the constructors of all libraries, ours among them. */
-static void first_call(void) { free(strdup("a word that the compiler cannot leave out")); }
+static char *volatile first;
+static void first_call(void) { first = strdup("a word"), free(first); }
 __attribute__((section(".preinit_array"), used)) static void (*const early)(void) = first_call;
 
 int mallctl(const char *, void *, size_t *, void *, size_t) __attribute__((weak));

@@ -27,7 +27,10 @@ int sys_advise(void *address, size_t length, int advice);
 /* Gives every page of a mapping memory now; an error where a touch would have been a SIGBUS. -EINVAL before Linux 5.14. */
 int sys_populate(void *address, size_t length);
 int sys_open(const char *path, int flags, int mode);
-/* The program forbids itself system calls: from now on sys_open refuses, and nobody asks the kernel for more than memory. */
+/* The same of a file that the user has named: statistics, a trace. */
+int sys_open_as_asked(const char *path, int flags, int mode);
+/* The program may forbid itself system calls from now on: sys_open refuses, and of our own accord nobody asks the kernel for more than
+ * memory. */
 void sys_shut_in(void);
 bool sys_is_shut_in(void);
 /* Writes all of it; returns 0 or a negative errno. */

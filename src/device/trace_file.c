@@ -49,7 +49,7 @@ static bool writer_lives(const struct trace_head *h) {
 static int make_way(const char *name) {
     struct trace_head h = { 0 };
     struct stat found, named;
-    int fd = sys_open(name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
+    int fd = sys_open_as_asked(name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
     if (fd < 0) return fd == -ENOENT ? 0 : fd;
     int answer = -EEXIST;
     if (fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && flock(fd, LOCK_EX | LOCK_NB) == 0) {
@@ -71,7 +71,7 @@ static int create(void) {
         path[length] = 0;
         if (i > 0) text_char(&t, '.'), text_u64(&t, i);
         if (t.full) return -ENAMETOOLONG;
-        int fd = sys_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        int fd = sys_open_as_asked(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
         if (fd != -EEXIST) return fd;
         int way = make_way(path);
         if (way < 0) return way;
@@ -136,7 +136,7 @@ bool trace_file_open(void) {
 
 static struct trace_block *open_block(void) {
     struct stat s;
-    int fd = sys_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+    int fd = sys_open_as_asked(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
     struct trace_block *block = NULL;
     if (fd < 0 || fstat(fd, &s) != 0 || s.st_dev != device || s.st_ino != inode) give_up("ends here: the file was taken away", 0);
     else block = map_block(fd, blocks);

@@ -46,8 +46,8 @@ static int replace(const char *path, const struct text *dump) {
     const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
     int error = sys_may_grow(dump->length);
     if (error) return error;
-    int fd = sys_open(beside, flags, 0644);
-    if (fd == -EEXIST && unlink(beside) == 0) fd = sys_open(beside, flags, 0644); /* of a process killed while it wrote */
+    int fd = sys_open_as_asked(beside, flags, 0644);
+    if (fd == -EEXIST && unlink(beside) == 0) fd = sys_open_as_asked(beside, flags, 0644); /* of a process killed while it wrote */
     if (fd < 0) return fd;
     error = sys_write_all(fd, dump->bytes, dump->length);
     if (close(fd) != 0 && !error) error = -errno;
@@ -57,7 +57,7 @@ static int replace(const char *path, const struct text *dump) {
 }
 
 static int append(const char *path, const struct text *dump) {
-    int fd = sys_open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY, 0);
+    int fd = sys_open_as_asked(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY, 0);
     if (fd < 0) return fd;
     struct stat s;
     bool regular = fstat(fd, &s) == 0 && S_ISREG(s.st_mode);

@@ -1,25 +1,11 @@
-/* table.c: the table of contents; see table.h.
- *
- * Why a reader needs no lock (the states: entry.h). Entries lie in memory that is never unmapped, and an id always names the same
- * one, so a stale id still names an entry. A reader takes the ids of its hash's line that have its fragment; it *first* adds a
- * reference, then looks at the word that the addition found:
- *   - It says DEAD: the entry is being removed or reused. The reference is taken back.
- *   - It is alive: from here to the end of the reference it stays what it is, because removing begins by exchanging a
- *     word without references for DEAD, which now fails. Its fields are in the word itself; the bytes were written before the
- *     entry came alive (release) and are read after the addition (acquire). Length, tag and bytes are compared; nothing is
- *     believed because of how the reader came here. Equal: the reference is the answer's. Not equal: it is taken back.
- * Whatever a reader missed because lines change, the lookup under the lock finds: they change under the lock only. So a
- * reader's mistake is a slow hit, and never a wrong answer or a second copy.
+/* table.c: the table of contents; see table.h. How a content is found: find.h.
  *
  * One lock, not one a shard: whoever adds a content changes a mapping, for which the kernel takes the process's
  * mmap lock anyway, and what hits change (references, counters) is already apart, by entry and by thread.
  *
- * The hash only chooses whom to compare with, so XXH3's 64 bits do, and none is kept but a fragment: who removes an entry hashes its
- * bytes again. 128 bits would cost a hit 7 ns more and save nothing, because nothing is ever believed to be equal.
- *
  * Order of use: a clock. A hit marks its entry *touched* if it is not; the *hand* goes around, takes marks away, and evicts
- * what has none. An exact list would be a shared write for each hit. Age counts from the end of the last reference, so
- * only that release reads the time; an entry that is referenced has no age. Times are kept in units of 1/4096 of INTERN_MAX_AGE (134 ms at
+ * what has none. An exact list would be a shared write for each hit. Age counts from when a reference last ended;
+ * an entry that is referenced has no age. Times are kept in units of 1/4096 of INTERN_MAX_AGE (134 ms at
  * least) and fifteen bits.
  *
  * fork: the lock is taken around it, the memory is private, so the child has a whole table of its own, with the parent's
@@ -32,27 +18,25 @@
 #include "base/options.h"
 #include "heap/thread.h"
 #include "intern/entry.h"
+#include "intern/find.h"
 #include "intern/index.h"
 #include "intern/slab.h"
+#include "intern/stock.h"
 #include "intern/tags.h"
 #include "stats/counters.h"
 #include <pthread.h>
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
-enum { STEPS = 4, ROOM_ATTEMPTS = 64 }; /* lines that a reader looks at */
+enum { ROOM_ATTEMPTS = 64 };
 enum { TIME_SHIFT = 27, AGE_UNITS = 4096 };
 enum { CLOCK_EVERY = 16 };              /* hits of a thread between two looks at the clock */
 
 static struct {
     uint64_t most;
-    uint64_t time_unit;
     /* the lock's */
     uint32_t hand;               /* an id */
     uint64_t entries, bytes;
-    bool all_referenced;         /* the last round of the hand found nothing, and ... */
-    _Atomic bool released;       /* ... since then somebody gave a last reference back */
+    bool all_referenced;         /* the last round of the hand found nothing */
     _Atomic uint64_t next_cleanup; /* 0: the first call settles it */
 } table;
 uint64_t intern_hash_bits = UINT64_MAX;
@@ -87,6 +71,11 @@ static void after_fork(void) {
     else leave();
 }
 
+static void after_fork_in_child(void) {
+    stock_fork_child();
+    after_fork();
+}
+
 static void make_table(void) {
     if (option_number(intern) == INTERN_OFF) return;
     uint64_t most = option_number(intern_max_entries), unit = option_number(intern_max_age) / AGE_UNITS;
@@ -95,10 +84,11 @@ static void make_table(void) {
         return;
     }
     table.most = most;
-    table.time_unit = unit < (uint64_t)1 << TIME_SHIFT ? (uint64_t)1 << TIME_SHIFT : unit;
+    entry_time_unit = unit < (uint64_t)1 << TIME_SHIFT ? (uint64_t)1 << TIME_SHIFT : unit;
     table.hand = SLAB_SLOTS;
+    stock_init();
     /* last of all handlers registered so far: its lock comes before the heap's */
-    if (pthread_atfork(before_fork, after_fork, after_fork) != 0) return;
+    if (pthread_atfork(before_fork, after_fork, after_fork_in_child) != 0) return;
     atomic_store_explicit(&intern_started, true, memory_order_release);
 }
 
@@ -113,7 +103,7 @@ bool intern_start(void) {
 static void publish(void) {
     counter_set(&counters->intern.entries, table.entries);
     counter_set(&counters->intern.bytes_stored, table.bytes);
-    counter_set(&counters->intern.held_bytes, slab_held() + index_held());
+    counter_set(&counters->intern.held_bytes, slab_held() + index_held() + stock_held());
 }
 
 /* The counters of this process and thread are in place, before any is changed: a fork's child has them late. */
@@ -147,69 +137,6 @@ static inline void count(bool hit, size_t length) {
     counter_bump(&slot->intern_bytes_in, length);
 }
 
-/* --- finding */
-
-static inline uint64_t hash_of(const void *bytes, size_t length, uint32_t tag) {
-    return (XXH3_64bits(bytes, length) ^ tag * 0x9E3779B97F4A7C15ull) & intern_hash_bits;
-}
-
-/* What is looked for. */
-struct wanted {
-    const struct intern_content *content;
-    uint64_t hash, kind;
-};
-static inline struct wanted wanted(const struct intern_content *c) {
-    unsigned length = c->length < ENTRY_LONG ? (unsigned)c->length : ENTRY_LONG;
-    return (struct wanted){ c, hash_of(c->bytes, c->length, c->tag), entry_kind(length, tag_number(c->tag)) };
-}
-
-/* Of an entry that is held: the word says where. */
-static inline bool is_equal(const char *at, uint64_t w, const struct wanted *x) {
-    const struct intern_content *c = x->content;
-    if (unlikely((w & ENTRY_KIND) != x->kind)) return false;
-    if (unlikely(entry_length(w) == ENTRY_LONG) && slab_length(at, w) != c->length) return false;
-    if (unlikely(entry_tag(w) == ENTRY_TAGS) && slab_tag(at, w) != c->tag) return false;
-    return likely(memcmp(at, c->bytes, c->length) == 0);
-}
-
-/* The addition that holds an entry lets nothing past it, so the bytes are called for before. A wrong address does no harm. */
-static inline void fetch_ahead(const char *at, size_t length) {
-    for (size_t i = 0; i < length && i < 256; i += 64) __builtin_prefetch(at + i);
-}
-
-/* The bytes of an entry if it is alive and of this content, with a reference more. */
-static inline const char *hold_if_equal(uint32_t id, const struct wanted *x) {
-    struct entry *e = slab_entry(id);
-    fetch_ahead(slab_at(id, entry_word(e)), x->content->length);
-    uint64_t w = entry_hold(e);
-    if (unlikely(w & ENTRY_DEAD)) return NULL;
-    const char *at = slab_at(id, w);
-    if (likely(is_equal(at, w, x))) {
-        entry_touch(e, w);
-        return at;
-    }
-    entry_drop(e, w);
-    return NULL;
-}
-
-/* The bytes of this content, with a reference more; NULL: not found in so many lines. */
-static inline const char *find(const struct wanted *x, uint32_t lines) {
-    const uint32_t fragment = index_fragment(x->hash);
-    uint32_t n = index_home(x->hash);
-    for (; lines > 0; lines--, n = index_next(n)) {
-        struct index_line *line = &intern_index.line[n];
-        unsigned place = index_first(x->hash);
-        for (unsigned i = 0; i < INDEX_WORDS; i++, place = index_following(place)) {
-            uint32_t id = atomic_load_explicit(&line->word[place], memory_order_acquire) ^ fragment;
-            if (id >> intern_index.id_bits || id < SLAB_SLOTS) continue; /* of another fragment, or free */
-            const char *at = hold_if_equal(id, x);
-            if (likely(at != NULL)) return at;
-        }
-        if (atomic_load_explicit(&line->past, memory_order_relaxed) == 0) return NULL;
-    }
-    return NULL;
-}
-
 /* --- removing; under the lock */
 
 static uint32_t tag_of(const char *at, uint64_t w) { return entry_tag(w) == ENTRY_TAGS ? slab_tag(at, w) : tag_of_number(entry_tag(w)); }
@@ -221,7 +148,7 @@ static bool retire(uint32_t id) {
     if (!entry_die(e)) return false;
     const char *at = slab_at(id, w);
     size_t length = slab_length(at, w);
-    index_remove(hash_of(at, length, tag_of(at, w)), id);
+    index_remove(find_hash(at, length, tag_of(at, w)), id);
     slab_free(id, w);
     table.entries--, table.bytes -= length;
     return true;
@@ -237,10 +164,7 @@ static uint32_t next_id(uint32_t id) {
 }
 
 /* Two rounds at most: the first takes marks away. */
-static bool evict_one(void) {
-    if (table.entries == 0 || (table.all_referenced && !atomic_load_explicit(&table.released, memory_order_relaxed))) return false;
-    atomic_store_explicit(&table.released, false, memory_order_relaxed);
-    table.all_referenced = false;
+static bool evict_unreferenced(void) {
     for (uint64_t seen = 0; seen < 2 * table.entries;) {
         table.hand = next_id(table.hand);
         struct entry *e = slab_entry(table.hand);
@@ -254,20 +178,26 @@ static bool evict_one(void) {
             return true;
         }
     }
-    table.all_referenced = true;
     return false;
 }
 
-static inline unsigned time_of(uint64_t now) { return (unsigned)(now / table.time_unit % ENTRY_TIMES); }
+static bool evict_one(uint64_t now) {
+    if (table.entries == 0 || (table.all_referenced && !atomic_load_explicit(&entry_some_ended, memory_order_relaxed))) return false;
+    atomic_store_explicit(&entry_some_ended, false, memory_order_relaxed);
+    bool evicted = evict_unreferenced() || (stock_empty_all(entry_time_of(now)) && evict_unreferenced());
+    table.all_referenced = !evicted;
+    return evicted;
+}
 
 static bool too_old(uint64_t word, uint64_t now) {
-    unsigned age = (time_of(now) + ENTRY_TIMES - entry_time(word)) % ENTRY_TIMES;
-    return age <= ENTRY_TIMES / 2 && age * table.time_unit > option_number(intern_max_age); /* beyond half: used just now */
+    unsigned age = entry_age(entry_time(word), entry_time_of(now));
+    return age <= ENTRY_TIMES / 2 && age * entry_time_unit > option_number(intern_max_age); /* beyond half: used just now */
 }
 
 static void cleanup(uint64_t now) {
     uint64_t interval = option_number(intern_cleanup_interval);
     atomic_store_explicit(&table.next_cleanup, now + interval < now ? UINT64_MAX : now + interval, memory_order_relaxed);
+    stock_empty_all(entry_time_of(now));
     for (uint32_t page = 1; page < slab_store.pages_top; page++)
         for (unsigned slot = 0; slot < slab_store.page[page].slots; slot++) {
             uint64_t w = entry_word(slab_slot(page, slot));
@@ -290,35 +220,35 @@ void intern_expire(uint64_t now) { cleanup_if_due(now); }
 
 /* --- adding; under the lock */
 
-static uint32_t take_block(const struct intern_content *c, uint64_t *fields) {
+static uint32_t take_block(const struct intern_content *c, uint64_t now, uint64_t *fields) {
     for (int attempt = 0;; attempt++) {
         uint32_t id = slab_put(c->bytes, c->length, c->tag, tag_number_given(c->tag), fields);
         if (id == SLAB_REFUSED) return SLAB_NO_ROOM;
-        if (id != SLAB_NO_ROOM || attempt == ROOM_ATTEMPTS || !evict_one()) return id;
+        if (id != SLAB_NO_ROOM || attempt == ROOM_ATTEMPTS || !evict_one(now)) return id;
     }
 }
 
-static const char *add(const struct wanted *x) {
+static const char *add(const struct wanted *x, uint64_t now) {
     const struct intern_content *c = x->content;
-    if (table.entries == table.most && !evict_one()) return NULL;
+    if (table.entries == table.most && !evict_one(now)) return NULL;
     uint64_t fields;
-    uint32_t id = take_block(c, &fields);
+    uint32_t id = take_block(c, now, &fields);
     if (id == SLAB_NO_ROOM) return NULL;
-    entry_come_alive(slab_entry(id), fields);
+    entry_come_alive(slab_entry(id), fields | (uint64_t)entry_time_of(now) << ENTRY_TIME_AT);
     index_add(x->hash, id);
     table.entries++, table.bytes += c->length;
     counter_add(&counters->intern.bytes_added, c->length);
     return slab_at(id, fields);
 }
 
-static COLD const char *find_or_add(const struct wanted *x, bool *found) {
+static COLD const char *find_or_add(const struct wanted *x, uint64_t now, bool *found) {
     if (heap_thread.state != THREAD_LIVE) count_ready();
     enter();
     struct wanted again = *x;
     again.kind = entry_kind(entry_length(x->kind), tag_number(x->content->tag)); /* it may have a number since */
     const char *at = find(&again, intern_index.lines);
     *found = at != NULL;
-    if (!at && x->content->length <= SLAB_LENGTH_MOST) at = add(x);
+    if (!at && x->content->length <= SLAB_LENGTH_MOST) at = add(x, now);
     if (!at) counter_add(&counters->intern.refused, 1);
     publish();
     leave();
@@ -327,20 +257,38 @@ static COLD const char *find_or_add(const struct wanted *x, bool *found) {
 
 /* --- the table's functions */
 
-static COLD const void *intern_new(const struct wanted *x) {
+static COLD const void *intern_new(const struct wanted *x, uint64_t now) {
     bool found;
-    const char *at = find_or_add(x, &found);
+    const char *at = find_or_add(x, now ? now : clock_coarse_ns(), &found);
     count(found, at ? x->content->length : 0);
     return at;
 }
 
-/* A hit: a hash, four cache lines read, the bytes compared, one atomic addition. */
-static inline const void *look_up(const struct intern_content *c) {
-    struct wanted x = wanted(c);
-    const char *at = find(&x, STEPS);
-    if (unlikely(!at)) return intern_new(&x);
+/* What this thread has not at hand. A hit: a hash, four cache lines read, the bytes compared, and an addition to a word that all threads use. */
+static __attribute__((noinline)) const void *look_in_table(const struct intern_content *c, bool stocked, uint64_t key, uint64_t now) {
+    const struct wanted x = { c, find_kind(c), find_hash(c->bytes, c->length, c->tag) };
+    const char *at = find(&x, FIND_STEPS);
+    if (unlikely(!at)) return intern_new(&x, now);
+    if (stocked) stock_note(key, slab_id_at(at));
+    else stock_want();
     count(true, c->length);
     return at;
+}
+
+/* A hit at hand: a key, the slot and the entry read, the bytes compared, and one atomic operation on a line of this thread's own. `now`
+ * 0: the clock says. */
+HOT const void *look_up(const struct intern_content *c, uint64_t now) {
+    const bool stocked = likely(stock_own != NULL) && likely(stock_keeps(c->length));
+    uint64_t key = 0;
+    if (likely(stocked)) {
+        key = stock_key(c->bytes, c->length);
+        const char *at = find_at_hand(&(struct wanted){ c, find_kind(c), 0 }, key);
+        if (likely(at != NULL)) {
+            count(true, c->length);
+            return at;
+        }
+    }
+    return look_in_table(c, stocked, key, now);
 }
 
 static inline bool time_to_look(void) { return heap_thread.state != THREAD_LIVE || counter_get(&heap_thread.slot->intern_lookups) % CLOCK_EVERY == 0; }
@@ -349,30 +297,28 @@ const void *intern(const void *bytes, size_t length, uint32_t tag) {
     if (unlikely(!bytes && length > 0)) return NULL;
     if (unlikely(!bytes)) bytes = "";
     if (unlikely(time_to_look())) cleanup_if_due(clock_coarse_ns());
-    return look_up(&(struct intern_content){ bytes, length, tag });
+    return look_up(&(struct intern_content){ bytes, length, tag }, 0);
 }
 
 const void *intern_content(const struct intern_content *c, uint64_t now) {
     cleanup_if_due(now);
-    return look_up(c);
+    return look_up(c, now);
 }
 
-/* The last release of an entry settles from when its age counts: in the same word, because a moment later the entry may be
- * somebody else's. */
-static inline bool give_back(const void *interned, uint64_t (*time)(uint64_t), uint64_t argument) {
+bool intern_release_at(const void *interned, uint64_t now) {
+    const unsigned time = entry_time_of(now);
     uint32_t id = slab_id_at(interned);
     if (!id) return false;
     struct entry *e = slab_entry(id);
-    uint64_t references = entry_references(entry_word(e));
-    if (!entry_release(e, references == 1 ? time_of(time(argument)) : 0)) return false;
-    if (references == 1 && !atomic_load_explicit(&table.released, memory_order_relaxed)) atomic_store_explicit(&table.released, true, memory_order_relaxed);
-    return true;
+    uint64_t w = atomic_load_explicit(&e->word, memory_order_acquire);
+    if (w & ENTRY_DEAD || entry_references(w) == 0) return false;
+    size_t length = slab_length(interned, w);
+    enum stock_put put = STOCK_NOT_MINE;
+    if (likely(stock_own && stock_keeps(length))) put = stock_put(stock_key(interned, length), id, w, time);
+    return put == STOCK_PUT || (put == STOCK_NOT_MINE && !(entry_release(e, 1, time) & ENTRY_DEAD));
 }
 
-static uint64_t given(uint64_t now) { return now; }
-static uint64_t asked(uint64_t unused) { return clock_coarse_ns(); }
-bool intern_release_at(const void *interned, uint64_t now) { return give_back(interned, given, now); }
-bool intern_release(const void *interned) { return give_back(interned, asked, 0); }
+bool intern_release(const void *interned) { return intern_release_at(interned, clock_coarse_ns()); }
 
 bool intern_length(const void *interned, size_t *length) {
     uint32_t id = slab_id_at(interned);
@@ -391,7 +337,7 @@ static bool index_is_valid(uint64_t *linked, uint64_t *bytes) {
             uint32_t id = atomic_load(&intern_index.line[n].word[i]) & mask;
             if (!id) continue;
             uint64_t w = entry_word(slab_entry(id));
-            if (w & ENTRY_DEAD || slab_id_at(slab_at(id, w)) != id) return false;
+            if (w & ENTRY_DEAD || slab_id_at(slab_at(id, w)) != id || entry_references(w) < stock_at_hand(id)) return false;
             ++*linked, *bytes += slab_length(slab_at(id, w), w);
         }
     return true;

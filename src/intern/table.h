@@ -7,6 +7,8 @@
  * the entry has not been used since the hand last passed it) or *expired* (its last reference was given back INTERN_MAX_AGE ago). An entry
  * with references goes nowhere, whatever its age: when all are referenced and the table is full, new contents are refused.
  *
+ * What a thread has at hand (intern/stock.h) is no reference in this sense.
+ *
  * Any thread, not signal handlers. A hit takes no lock; whoever adds or removes takes the table's. */
 #ifndef COPPICE_INTERN_TABLE_H
 #define COPPICE_INTERN_TABLE_H
@@ -32,7 +34,8 @@ bool intern_start(void) COLD;
 
 /* The one address of this content, with a reference more; NULL: refused. */
 const void *intern(const void *bytes, size_t length, uint32_t tag);
-/* Takes a reference back. False, and nothing is changed: it is no interned address or has no references. */
+/* Takes a reference back. False, and nothing is changed: it is no interned address, or has no references except what this thread has at
+ * hand. */
 bool intern_release(const void *interned);
 /* What is above its age goes, if it is time to look: for those who clean up while nobody interns. */
 void intern_expire(uint64_t now);

@@ -33,8 +33,10 @@ for threads, name in ((8, 'hit'), (1, 'hit.alone')):
         for part in times:
             times[part].append([float(x) for x in run(part, threads)])
     for part, rival in (('hit', ''), ('copy', '@malloc_and_copy')):
-        print(f'bench intern.{name}.p50{rival} {statistics.median(t[0] for t in times[part]):.1f} ns')
-        print(f'  {threads} threads; best run {min(t[0] for t in times[part]):.1f} ns; p99 {statistics.median(t[1] for t in times[part]):.1f} ns')
+        p50, p99, mean = ([t[i] for t in times[part]] for i in range(3))
+        print(f'bench intern.{name}.p50{rival} {statistics.median(p50):.1f} ns')
+        print(f'  {threads} threads; runs {min(p50):.1f} to {max(p50):.1f} ns; p99 {statistics.median(p99):.1f} ns')
+        print(f'bench intern.{name}.mean{rival} {statistics.median(mean):.1f} ns\n  of 64 calls; runs {min(mean):.1f} to {max(mean):.1f} ns')
 print(f'  goal: at most 60 ns\nbench intern.miss {statistics.median(float(run("miss")[0]) for _ in range(3)):.0f} ns')
 
 whole = statistics_of('stream', REQUESTS)

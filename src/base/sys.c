@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define KEEPING_ERRNO(expression) \
@@ -48,6 +49,27 @@ bool sys_is_shut_in(void) { return atomic_load_explicit(&shut_in, memory_order_r
 
 int sys_open_as_asked(const char *path, int flags, int mode) { return KEEPING_ERRNO(open(path, flags | O_CLOEXEC, mode)); }
 int sys_open(const char *path, int flags, int mode) { return sys_is_shut_in() ? -EPERM : sys_open_as_asked(path, flags, mode); }
+
+struct sys_file sys_file_of(int fd) {
+    enum { ABOVE = 512 };
+    struct sys_file f = { .fd = fd };
+    struct stat s;
+    if (fd < 0) return f;
+    int high = fd < ABOVE ? (int)KEEPING_ERRNO(fcntl(fd, F_DUPFD_CLOEXEC, ABOVE)) : -1;
+    if (high >= 0) (void)KEEPING_ERRNO(close(fd)), f.fd = high;
+    if (KEEPING_ERRNO(fstat(f.fd, &s)) == 0) f.device = s.st_dev, f.inode = s.st_ino;
+    return f;
+}
+
+bool sys_file_is_open(const struct sys_file *f) {
+    struct stat s;
+    return f->fd >= 0 && KEEPING_ERRNO(fstat(f->fd, &s)) == 0 && s.st_dev == f->device && s.st_ino == f->inode;
+}
+
+void sys_file_close(struct sys_file *f) {
+    if (sys_file_is_open(f)) (void)KEEPING_ERRNO(close(f->fd));
+    f->fd = -1;
+}
 
 int sys_write_all(int fd, const char *bytes, size_t length) {
     while (length > 0) {

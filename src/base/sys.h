@@ -33,6 +33,17 @@ int sys_open_as_asked(const char *path, int flags, int mode);
  * memory. */
 void sys_shut_in(void);
 bool sys_is_shut_in(void);
+/* A descriptor that we keep. A program may close all descriptors that there are, ours too, and open its own under the number: so we know
+ * what ours was opened on, and its number is above those that programs count on. */
+struct sys_file {
+    int fd; /* -1: none */
+    uint64_t device, inode;
+};
+struct sys_file sys_file_of(int fd);
+/* Is it still open? Async-signal-safe. */
+bool sys_file_is_open(const struct sys_file *f);
+/* Closes it, unless the number is the program's now. */
+void sys_file_close(struct sys_file *f);
 /* Writes all of it; returns 0 or a negative errno. */
 int sys_write_all(int fd, const char *bytes, size_t length);
 /* As above for a descriptor that may be a pipe, socket or terminal of somebody else's: gives up after `patience`

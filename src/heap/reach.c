@@ -24,12 +24,13 @@ enum { MOVE_DONTWAKE = 1, MOVE_ALLOW_HOLES = 2 };
 #define IOCTL_NEW _IO(UFFDIO, 0x00)
 
 static struct lock reaching = LOCK_INIT(RANK_REACH);
-static int watcher = -1;      /* the userfaultfd, -1 none yet, -2 refused */
+static struct sys_file watcher = { .fd = -1 }; /* the userfaultfd */
+static bool refused;
 enum { SHADOW = 3 * REACH_CHUNK };
 static char *shadow;          /* where pages go */
 
 static int call(unsigned long request, void *argument) {
-    int saved = errno, result = (int)syscall(SYS_ioctl, watcher, request, argument), error = errno;
+    int saved = errno, result = (int)syscall(SYS_ioctl, watcher.fd, request, argument), error = errno;
     errno = saved;
     return result < 0 ? -error : 0;
 }
@@ -72,18 +73,20 @@ static int new_watcher(void) {
 }
 
 static void forget(void) {
-    if (watcher >= 0) close(watcher);
+    sys_file_close(&watcher);
     if (shadow) sys_unmap(shadow, SHADOW);
-    watcher = -2, shadow = NULL;
+    shadow = NULL;
 }
 
+static void refuse(void) { forget(), refused = true; }
+
 static bool begin(void) {
-    if (watcher != -1) return watcher >= 0;
-    if (sysconf(_SC_PAGESIZE) != REACH_PAGE || (watcher = new_watcher()) < 0) return watcher = -2, false;
+    if (refused || sys_file_is_open(&watcher)) return !refused;
+    forget(); /* the program has closed it */
+    watcher = sys_file_of(sysconf(_SC_PAGESIZE) == REACH_PAGE ? new_watcher() : -1);
     struct uffdio_api api = { .api = UFFD_API, .features = FEATURE_MOVE };
-    shadow = sys_map(NULL, SHADOW, PROT_READ | PROT_WRITE);
-    if (call(UFFDIO_API, &api) == 0 && shadow) return true;
-    forget();
+    if (watcher.fd >= 0 && call(UFFDIO_API, &api) == 0 && (shadow = sys_map(NULL, SHADOW, PROT_READ | PROT_WRITE))) return true;
+    refuse();
     return false;
 }
 
@@ -178,6 +181,14 @@ static bool copy_back(const struct reach *r, unsigned i) {
     return error == 0 || error == -EEXIST || error == -ENOENT; /* it is there, or the mapping is gone */
 }
 
+/* Who closed the watcher let everybody go on, on pages of zeros. Where nobody has gone yet the page comes back as a copy. */
+static void copy_without_watcher(const struct reach *r, unsigned i, unsigned end) {
+    for (unsigned char there; i < end; i++) {
+        void *at = (void *)(r->at + (size_t)i * REACH_PAGE);
+        if (r->state[i] == REACH_OUT && mincore(at, REACH_PAGE, &there) == 0 && !(there & 1)) memcpy(at, r->look + (size_t)i * REACH_PAGE, REACH_PAGE);
+    }
+}
+
 /* Pages [i, end). Nothing may be lost: where the kernel has no memory for a moment, that is waited for. */
 static void move_back(const struct reach *r, unsigned i, unsigned end) {
     while (i < end) {
@@ -185,7 +196,10 @@ static void move_back(const struct reach *r, unsigned i, unsigned end) {
         int64_t moved = move(r->at + from, (uintptr_t)r->look + from, (size_t)(end - i) * REACH_PAGE, MOVE_ALLOW_HOLES);
         if (moved >= REACH_PAGE) i += (unsigned)(moved / REACH_PAGE);
         else if (moved == -EEXIST || r->state[i] != REACH_OUT || copy_back(r, i)) i++; /* it never left, or is back */
-        else nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        else if (!sys_file_is_open(&watcher)) {
+            copy_without_watcher(r, i, end);
+            return;
+        } else nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
     }
 }
 
@@ -203,7 +217,7 @@ void reach_back(struct reach *r) {
     unregister_range(r->at, (size_t)r->pages * REACH_PAGE);
     unregister_range((uintptr_t)shadow, SHADOW);
     /* What was dropped or replaced. It may not lie there when pages come next: the shadow was locked meanwhile, so it was the last time. */
-    if (sys_advise((void *)r->look, (size_t)r->pages * REACH_PAGE, MADV_DONTNEED) != 0) forget();
+    if (sys_advise((void *)r->look, (size_t)r->pages * REACH_PAGE, MADV_DONTNEED) != 0) refuse();
     lock_release(&reaching);
 }
 
@@ -211,7 +225,7 @@ void reach_back(struct reach *r) {
 
 void reach_stop(void) {
     lock_take(&reaching);
-    forget();
+    refuse();
     lock_release(&reaching);
 }
 
@@ -224,5 +238,5 @@ void reach_fork_parent(void) { lock_release(&reaching); }
 void reach_fork_child(void) {
     lock_release(&reaching);
     forget();
-    watcher = -1;
+    refused = false;
 }

@@ -19,7 +19,7 @@
 enum { CLIENTS = 256, FILES = 1024, INDEX_LEAST = 1 << 14, INDEX_MOST = 1 << 26, COMPLAINTS = 16 };
 
 struct client {
-    int fd;           /* -1: none */
+    struct sys_file socket;
     uint32_t serial;  /* serial % CLIENTS is its place */
     uint64_t uses[FILES / 64];
 };
@@ -30,7 +30,7 @@ struct seen {
 };
 
 static struct {
-    int listener, guard;   /* guard: the lock file, held by the broker */
+    struct sys_file listener, guard; /* guard: the lock file, held by the broker */
     uint32_t serial;
     struct client client[CLIENTS];
     struct sealed file[FILES]; /* [1..] */
@@ -38,7 +38,7 @@ static struct {
     uint32_t room, used;
     uint32_t published;    /* files, since the start: told with every answer */
     unsigned complaints;
-} broker = { .listener = -1, .guard = -1 };
+} broker = { .listener = { .fd = -1 }, .guard = { .fd = -1 } };
 static struct channel_frame asked, answer;
 
 /* --- the index */
@@ -73,7 +73,7 @@ static struct seen *entry_of(uint64_t hash) {
 
 /* --- clients and files */
 
-static bool is_connected(uint32_t serial) { return broker.client[serial % CLIENTS].fd >= 0 && broker.client[serial % CLIENTS].serial == serial; }
+static bool is_connected(uint32_t serial) { return broker.client[serial % CLIENTS].socket.fd >= 0 && broker.client[serial % CLIENTS].serial == serial; }
 
 static void forget_file(uint32_t n) {
     sealed_close(&broker.file[n]);
@@ -84,27 +84,26 @@ static void forget_file(uint32_t n) {
 
 static void cut_off(struct client *c, const char *why) {
     if (why && broker.complaints++ < COMPLAINTS) log_line("sharing equal pages: a peer sent ", why, "; it is cut off", NULL);
-    close(c->fd);
-    c->fd = -1;
+    sys_file_close(&c->socket);
     for (uint32_t n = 1; n < FILES; n++) {
         if (!(c->uses[n / 64] >> n % 64 & 1)) continue;
         bool used = false;
-        for (struct client *o = broker.client; o < broker.client + CLIENTS; o++) used = used || (o->fd >= 0 && o->uses[n / 64] >> n % 64 & 1);
+        for (struct client *o = broker.client; o < broker.client + CLIENTS; o++) used = used || (o->socket.fd >= 0 && o->uses[n / 64] >> n % 64 & 1);
         if (!used && broker.file[n].pages) forget_file(n);
     }
 }
 
 static void welcome(void) {
-    int fd = accept4(broker.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(broker.listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) return;
     struct client *c = broker.client + 1;
-    while (c < broker.client + CLIENTS && c->fd >= 0) c++;
+    while (c < broker.client + CLIENTS && c->socket.fd >= 0) c++;
     if (c == broker.client + CLIENTS || !channel_peer_is_own(fd)) {
         close(fd);
         return;
     }
     broker.serial += CLIENTS;
-    *c = (struct client){ .fd = fd, .serial = broker.serial + (uint32_t)(c - broker.client) };
+    *c = (struct client){ .socket = sys_file_of(fd), .serial = broker.serial + (uint32_t)(c - broker.client) };
 }
 
 /* --- what is asked */
@@ -153,14 +152,14 @@ static const char *take_file(struct client *c) {
 static void give_file(struct client *c) {
     uint32_t n = asked.head.count;
     answer.head.count = 0;
-    if (n == 0 || n >= FILES || !broker.file[n].pages) return;
-    answer.fd = broker.file[n].fd;
+    if (n == 0 || n >= FILES || !broker.file[n].pages || !sys_file_is_open(&broker.file[n].file)) return;
+    answer.fd = broker.file[n].file.fd;
     c->uses[n / 64] |= (uint64_t)1 << n % 64;
 }
 
 static void serve(struct client *c) {
     const char *why = NULL;
-    int got = channel_receive(c->fd, &asked);
+    int got = sys_file_is_open(&c->socket) ? channel_receive(c->socket.fd, &asked) : 0;
     if (got == -EAGAIN) return;
     if (got != 1) {
         cut_off(c, got == 0 ? NULL : "a frame of a wrong form");
@@ -176,58 +175,58 @@ static void serve(struct client *c) {
     }
     if (asked.fd >= 0) close(asked.fd);
     answer.head.flags = broker.published;
-    if (!why && channel_send(c->fd, &answer) != 0) why = "questions and takes no answers";
+    if (!why && channel_send(c->socket.fd, &answer) != 0) why = "questions and takes no answers";
     if (why) cut_off(c, why);
 }
 
 static void *work(void *unused) {
     struct pollfd wait[CLIENTS];
     for (;;) {
-        wait[0] = (struct pollfd){ .fd = broker.listener, .events = POLLIN };
-        for (unsigned i = 1; i < CLIENTS; i++) wait[i] = (struct pollfd){ .fd = broker.client[i].fd, .events = POLLIN };
+        wait[0] = (struct pollfd){ .fd = broker.listener.fd, .events = POLLIN };
+        for (unsigned i = 1; i < CLIENTS; i++) wait[i] = (struct pollfd){ .fd = broker.client[i].socket.fd, .events = POLLIN };
         if (poll(wait, CLIENTS, -1) < 0 && errno != EINTR) return NULL;
         for (unsigned i = 1; i < CLIENTS; i++)
             if (wait[i].fd >= 0 && wait[i].revents) serve(&broker.client[i]);
+        if (!sys_file_is_open(&broker.listener)) return NULL; /* nor is another's number looked at */
         if (wait[0].revents & POLLIN) welcome();
-        if (wait[0].revents & POLLNVAL) return NULL;
     }
 }
 
 /* --- start */
 
 /* The guard is a lock on a file beside the socket, so that of several who find no broker one becomes it. */
-static int take_guard(const char *path) {
+static struct sys_file take_guard(const char *path) {
     char name[sizeof(struct sockaddr_un)];
     struct text t = text_in(name, sizeof name);
     text_add(&t, path), text_add(&t, ".lock");
     int fd = t.full ? -1 : sys_open(name, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
-    if (fd >= 0) close(fd);
-    return -1;
+    struct sys_file guard = sys_file_of(fd);
+    if (guard.fd >= 0 && flock(guard.fd, LOCK_EX | LOCK_NB) != 0) sys_file_close(&guard);
+    return guard;
 }
 
 static void end(void) {
-    if (broker.listener >= 0) close(broker.listener);
-    if (broker.guard >= 0) close(broker.guard);
-    broker.listener = broker.guard = -1;
+    sys_file_close(&broker.listener);
+    sys_file_close(&broker.guard);
 }
 
 bool broker_start(const char *path) {
-    if (broker.listener >= 0 || (broker.guard = take_guard(path)) < 0) return false;
-    for (unsigned i = 0; i < CLIENTS; i++) broker.client[i].fd = -1;
-    for (unsigned i = 0; i < FILES; i++) broker.file[i].fd = -1;
+    if (broker.listener.fd >= 0) return false;
+    broker.guard = take_guard(path);
+    if (broker.guard.fd < 0) return false;
+    for (unsigned i = 0; i < CLIENTS; i++) broker.client[i].socket.fd = -1;
+    for (unsigned i = 0; i < FILES; i++) broker.file[i].file.fd = -1;
     broker.published = broker.complaints = 0;
-    broker.listener = channel_listen(path, CLIENTS);
-    if (broker.listener >= 0 && grow() && service_thread(work, "coppice-broker")) return true;
+    broker.listener = sys_file_of(channel_listen(path, CLIENTS));
+    if (broker.listener.fd >= 0 && grow() && service_thread(work, "coppice-broker")) return true;
     end();
     return false;
 }
 
 void broker_fork_child(void) {
-    if (broker.listener < 0) return;
+    if (broker.listener.fd < 0) return;
     end();
-    for (unsigned i = 1; i < CLIENTS; i++)
-        if (broker.client[i].fd >= 0) close(broker.client[i].fd), broker.client[i].fd = -1;
+    for (unsigned i = 1; i < CLIENTS; i++) sys_file_close(&broker.client[i].socket);
     for (unsigned i = 1; i < FILES; i++) sealed_close(&broker.file[i]);
     if (broker.seen) sys_unmap(broker.seen, broker.room * sizeof *broker.seen);
     broker.seen = NULL, broker.room = broker.used = 0;

@@ -136,9 +136,3 @@ int channel_connect(const char *path, int patience_ms) {
     errno = error;
     return -1;
 }
-
-uint64_t channel_cookie(int socket) {
-    uint64_t value = 0;
-    socklen_t length = sizeof value;
-    return getsockopt(socket, SOL_SOCKET, SO_COOKIE, &value, &length) == 0 ? value : 0;
-}

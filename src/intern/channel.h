@@ -56,6 +56,4 @@ int channel_listen(const char *path, int backlog);
 /* One that is connected to a process of the same user, its number out of the way of programs; sending and receiving wait for at most
  * `patience_ms`. -1, and errno as of connect: nobody is there. */
 int channel_connect(const char *path, int patience_ms);
-/* What a descriptor of ours is known by: the program may have closed it and opened its own under the number. */
-uint64_t channel_cookie(int socket);
 #endif

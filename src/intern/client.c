@@ -1,8 +1,9 @@
 /* client.c: see client.h. The program may close descriptors that it does not know and open its own under their numbers, so before each
- * question the socket is known by its cookie. Files are kept open and mapped only for the length of a round. */
+ * question the socket is looked at. Files are kept open and mapped only for the length of a round. */
 #include "intern/client.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "intern/broker.h"
 #include "intern/channel.h"
 #include <errno.h>
@@ -13,8 +14,8 @@
 enum { FILES = 1024 };
 #define TRY_AGAIN_NS 3000000000u
 
-static int channel = -1;
-static uint64_t cookie, try_after;
+static struct sys_file channel = { .fd = -1 };
+static uint64_t try_after;
 static bool complained;
 static uint32_t published;
 static struct sealed file[FILES];
@@ -25,21 +26,19 @@ static struct channel_frame question, reply;
 static void hang_up(const char *why) {
     if (why && !complained) log_line("sharing equal pages: the broker sent ", why, "; trying again later", NULL);
     if (why) complained = true;
-    if (channel >= 0 && channel_cookie(channel) == cookie) close(channel);
-    channel = -1;
+    sys_file_close(&channel);
     try_after = clock_ns() + (why ? 10 * (uint64_t)TRY_AGAIN_NS : 0);
 }
 
 bool client_ready(void) {
     char path[sizeof(struct sockaddr_un)];
-    if (channel >= 0 && channel_cookie(channel) == cookie) return true;
-    channel = -1;
+    if (sys_file_is_open(&channel)) return true;
+    channel.fd = -1;
     if (clock_ns() < try_after || !channel_path(path, sizeof path)) return false;
-    channel = channel_connect(path, CHANNEL_PATIENCE_MS);
-    if (channel < 0 && broker_start(path)) channel = channel_connect(path, CHANNEL_PATIENCE_MS);
-    if (channel < 0) try_after = clock_ns() + TRY_AGAIN_NS / 10; /* somebody may be about to become the broker */
-    else cookie = channel_cookie(channel);
-    return channel >= 0;
+    channel = sys_file_of(channel_connect(path, CHANNEL_PATIENCE_MS));
+    if (channel.fd < 0 && broker_start(path)) channel = sys_file_of(channel_connect(path, CHANNEL_PATIENCE_MS));
+    if (channel.fd < 0) try_after = clock_ns() + TRY_AGAIN_NS / 10; /* somebody may be about to become the broker */
+    return channel.fd >= 0;
 }
 
 /* A question, and its answer in `reply`. */
@@ -47,8 +46,8 @@ static bool ask(enum channel_kind kind, uint32_t count, uint32_t flags, int fd) 
     if (!client_ready()) return false;
     question.head = (struct channel_head){ CHANNEL_MAGIC, kind, count, flags };
     question.fd = fd;
-    if (channel_send(channel, &question) != 0) return hang_up(NULL), false;
-    int got = channel_receive(channel, &reply);
+    if (channel_send(channel.fd, &question) != 0) return hang_up(NULL), false;
+    int got = channel_receive(channel.fd, &reply);
     if (got == 1 && reply.head.kind == CHANNEL_ANSWER) return published = reply.head.flags, true;
     if (got == 1 && reply.fd >= 0) close(reply.fd);
     hang_up(got == 0 ? NULL : got == -EAGAIN ? "no answer in time" : "a frame of a wrong form");
@@ -67,7 +66,7 @@ bool client_offer(const uint64_t *hash, uint32_t count, bool only_count, uint32_
 }
 
 uint32_t client_publish(const struct sealed *sealed) {
-    if (!ask(CHANNEL_PUBLISH, 0, 0, sealed->fd)) return 0;
+    if (!ask(CHANNEL_PUBLISH, 0, 0, sealed->file.fd)) return 0;
     if (reply.fd >= 0) close(reply.fd);
     return reply.head.count == 1 ? reply.answer[0] : 0;
 }
@@ -93,8 +92,7 @@ void client_put_files(void) {
 }
 
 void client_fork_child(void) {
-    if (channel >= 0 && channel_cookie(channel) == cookie) close(channel);
-    channel = -1;
+    sys_file_close(&channel);
     client_put_files();
     try_after = 0;
 }

@@ -9,7 +9,7 @@
 enum { PAGE = REACH_PAGE, STRIDE = 11 /* odd: all pages of a group have their turn as its probe */, VAIN_MOST = 2 };
 
 static struct scratch content; /* of up to a group */
-static int pagemap = -1;
+static struct sys_file pagemap = { .fd = -1 };
 
 /* What a look at one chunk works on. */
 struct view {
@@ -119,7 +119,7 @@ static void look_at_group(struct view *v, unsigned i) {
 bool look_at(struct page_ref first, bool all, struct look *l) {
     struct view v = { .first = first, .at = notes_address(first), .note = notes_of(first), .found = l };
     l->changed = l->count = 0;
-    if (pread(pagemap, v.entry, sizeof v.entry, (off_t)(v.at / PAGE * sizeof *v.entry)) != sizeof v.entry) return false;
+    if (pread(pagemap.fd, v.entry, sizeof v.entry, (off_t)(v.at / PAGE * sizeof *v.entry)) != sizeof v.entry) return false;
     for (unsigned i = 0; i < REACH_PAGES; i += NOTES_GROUP) forget_what_is_not_there(&v, i), all ? read_group(&v, i, true) : look_at_group(&v, i);
     notes_chunk(first)->looks++;
     counter_add(&counters->intern.pages_looked_at, v.read);
@@ -127,12 +127,11 @@ bool look_at(struct page_ref first, bool all, struct look *l) {
 }
 
 bool look_begin(void) {
-    pagemap = sys_open("/proc/self/pagemap", O_RDONLY, 0);
-    return pagemap >= 0 && scratch_open(&content, NOTES_GROUP * PAGE);
+    pagemap = sys_file_of(sys_open("/proc/self/pagemap", O_RDONLY, 0));
+    return pagemap.fd >= 0 && scratch_open(&content, NOTES_GROUP * PAGE);
 }
 
 void look_end(void) {
     scratch_close(&content);
-    if (pagemap >= 0) close(pagemap);
-    pagemap = -1;
+    sys_file_close(&pagemap);
 }

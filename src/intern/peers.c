@@ -21,8 +21,7 @@
 enum { PEERS = 64, HASHES_MOST = 64, COMPLAINTS = 16, SWEEP_PATIENCE_MS = 100 };
 
 char peers_name[PEERS_NAME];
-static int listener = -1;
-static uint64_t cookie;
+static struct sys_file listener = { .fd = -1 };
 static struct lock starting = LOCK_INIT(RANK_START);
 static bool started;
 
@@ -83,7 +82,7 @@ static bool serve(int fd) {
 }
 
 static int welcome(void) {
-    int fd = channel_cookie(listener) == cookie ? accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK) : -1;
+    int fd = accept4(listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0 && channel_peer_is_own(fd)) return fd;
     if (fd >= 0) close(fd);
     return -1;
@@ -91,18 +90,20 @@ static int welcome(void) {
 
 static void *work(void *unused) {
     struct pollfd wait[PEERS + 1];
-    for (unsigned i = 0; i <= PEERS; i++) wait[i] = (struct pollfd){ .fd = i ? -1 : listener, .events = POLLIN };
+    struct sys_file peer[PEERS + 1] = { listener };
+    for (unsigned i = 1; i <= PEERS; i++) peer[i].fd = -1;
     for (unsigned turn = 0;;) {
+        for (unsigned i = 0; i <= PEERS; i++) wait[i] = (struct pollfd){ .fd = peer[i].fd, .events = POLLIN };
         if (poll(wait, PEERS + 1, -1) < 0 && errno != EINTR) return NULL;
         for (unsigned i = 1; i <= PEERS; i++)
-            if (wait[i].fd >= 0 && wait[i].revents && !serve(wait[i].fd)) close(wait[i].fd), wait[i].fd = -1;
-        if (wait[0].revents & (POLLNVAL | POLLERR) || channel_cookie(listener) != cookie) return NULL;
+            if (peer[i].fd >= 0 && wait[i].revents && !(sys_file_is_open(&peer[i]) && serve(peer[i].fd))) sys_file_close(&peer[i]);
+        if (wait[0].revents & (POLLNVAL | POLLERR) || !sys_file_is_open(&listener)) return NULL;
         int fd = wait[0].revents & POLLIN ? welcome() : -1;
         if (fd < 0) continue;
         unsigned at = 1;
-        while (at <= PEERS && wait[at].fd >= 0) at++;
-        if (at > PEERS) at = 1 + turn++ % PEERS, close(wait[at].fd); /* who only sits there makes room */
-        wait[at] = (struct pollfd){ .fd = fd, .events = POLLIN };
+        while (at <= PEERS && peer[at].fd >= 0) at++;
+        if (at > PEERS) at = 1 + turn++ % PEERS, sys_file_close(&peer[at]); /* who only sits there makes room */
+        peer[at] = sys_file_of(fd);
     }
 }
 
@@ -143,9 +144,8 @@ static bool open_socket(void) {
     char path[PEERS_PATH];
     sweep();
     peers_name_of((uint64_t)getpid(), sys_start_ticks(0), peers_name); /* a fork's child may have no counters of its own yet */
-    if (channel_path_of(peers_name, path, sizeof path)) listener = channel_listen(path, PEERS);
-    cookie = listener < 0 ? 0 : channel_cookie(listener);
-    if (listener < 0 || !service_thread(work, "coppice-peers")) return false;
+    if (channel_path_of(peers_name, path, sizeof path)) listener = sys_file_of(channel_listen(path, PEERS));
+    if (listener.fd < 0 || !service_thread(work, "coppice-peers")) return false;
     atexit(remove_socket);
     return true;
 }
@@ -155,7 +155,7 @@ bool peers_listen(void) {
     lock_take(&starting);
     if (!started && !open_socket()) log_line("sharing device memory: no socket or no thread can be had; nobody can ask this process for pages", NULL);
     started = true;
-    bool listens = listener >= 0 && cookie != 0 && channel_cookie(listener) == cookie;
+    bool listens = sys_file_is_open(&listener);
     lock_release(&starting);
     errno = saved;
     return listens;
@@ -164,8 +164,8 @@ bool peers_listen(void) {
 void peers_install(void) { weights_peers = &peers_weights, export_peers = &peers_pages; }
 
 void peers_fork_child(void) {
-    if (listener >= 0 && channel_cookie(listener) == cookie) close(listener);
-    listener = -1, peers_name[0] = 0;
+    sys_file_close(&listener);
+    peers_name[0] = 0;
     lock_reset(&starting);
     started = false;
 }

@@ -10,25 +10,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { BATCH = 16, ABOVE = 512 };
+enum { BATCH = 16 };
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 uint64_t sealed_hash(const void *page) { return XXH3_64bits(page, SEALED_PAGE); }
 
-/* Out of the way of programs that count on low numbers, or close them. */
-static void move_up(struct sealed *s) {
-    int high = fcntl(s->fd, F_DUPFD_CLOEXEC, ABOVE);
-    if (high < 0) return;
-    close(s->fd);
-    s->fd = high;
-}
-
 static bool map(struct sealed *s) {
-    struct stat file;
-    move_up(s);
-    if (fstat(s->fd, &file) != 0) return false;
-    s->inode = file.st_ino;
-    void *at = mmap(NULL, sealed_length(s->pages), PROT_READ, MAP_SHARED | MAP_NORESERVE, s->fd, 0);
+    void *at = mmap(NULL, sealed_length(s->pages), PROT_READ, MAP_SHARED | MAP_NORESERVE, s->file.fd, 0);
     if (at == MAP_FAILED) return false;
     s->content = at;
     s->hash = (const uint64_t *)(const void *)(s->content + (size_t)s->pages * SEALED_PAGE);
@@ -73,8 +61,9 @@ static bool fill(int fd, const uintptr_t *at, uint32_t pages) {
 }
 
 bool sealed_make(struct sealed *s, const uintptr_t *at, uint32_t pages) {
-    int saved = errno, fd = sys_may_grow(sealed_length(pages)) == 0 ? memfd_create("coppice-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
-    *s = (struct sealed){ .fd = fd, .pages = pages };
+    int saved = errno, made_fd = sys_may_grow(sealed_length(pages)) == 0 ? memfd_create("coppice-shared", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
+    *s = (struct sealed){ .file = sys_file_of(made_fd), .pages = pages };
+    const int fd = s->file.fd;
     bool made = fd >= 0 && ftruncate(fd, (off_t)sealed_length(pages)) == 0 && fill(fd, at, pages) && fcntl(fd, F_ADD_SEALS, SEALS) == 0 && map(s);
     if (!made) sealed_close(s);
     errno = saved;
@@ -95,21 +84,16 @@ static const char *objection(int fd, uint32_t *pages) {
 
 bool sealed_open(struct sealed *s, int fd, const char **why) {
     int saved = errno;
-    *s = (struct sealed){ .fd = fd };
-    *why = objection(fd, &s->pages);
+    *s = (struct sealed){ .file = sys_file_of(fd) };
+    *why = objection(s->file.fd, &s->pages);
     if (!*why && !map(s)) *why = "a file that cannot be mapped";
     if (*why) sealed_close(s);
     errno = saved;
     return !*why;
 }
 
-bool sealed_is_there(const struct sealed *s) {
-    struct stat file;
-    return fstat(s->fd, &file) == 0 && file.st_ino == s->inode && file.st_size == (off_t)sealed_length(s->pages);
-}
-
 void sealed_close(struct sealed *s) {
     if (s->content) sys_unmap((void *)s->content, sealed_length(s->pages));
-    if (s->fd >= 0) close(s->fd);
-    *s = (struct sealed){ .fd = -1 };
+    sys_file_close(&s->file);
+    *s = (struct sealed){ .file = { .fd = -1 } };
 }

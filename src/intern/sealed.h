@@ -5,17 +5,17 @@
  * right size before it is mapped, and its hashes are only a hint whom to compare. */
 #ifndef COPPICE_INTERN_SEALED_H
 #define COPPICE_INTERN_SEALED_H
+#include "base/sys.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum { SEALED_PAGE = 4096, SEALED_PAGES_MOST = 65536 };
 struct sealed {
-    int fd;              /* -1: none */
+    struct sys_file file;
     uint32_t pages;
     const char *content; /* mapped read-only */
     const uint64_t *hash;
-    uint64_t inode;
 };
 
 /* Makes a file of the pages at `at[0..pages)` of this process, as they are just now: a page that is being written is equal to
@@ -24,8 +24,6 @@ bool sealed_make(struct sealed *s, const uintptr_t *at, uint32_t pages);
 /* Maps the file `fd`, which is the sealed's from then on; false: it is not as it must be, and it is closed. `why` says what is wrong. */
 bool sealed_open(struct sealed *s, int fd, const char **why);
 void sealed_close(struct sealed *s);
-/* Is the descriptor still this file's? The program may have closed it and opened its own. */
-bool sealed_is_there(const struct sealed *s);
 uint64_t sealed_hash(const void *page);
 static inline size_t sealed_length(uint32_t pages) {
     return (size_t)pages * SEALED_PAGE + ((size_t)pages * sizeof(uint64_t) + SEALED_PAGE - 1) / SEALED_PAGE * SEALED_PAGE;

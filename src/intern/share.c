@@ -88,7 +88,7 @@ static unsigned replace_runs(struct reach *r, const uint32_t *place, const unsig
     for (unsigned i = 0, n; i < r->pages; i += n ? n : 1) {
         n = run_at(r, place, equal, i);
         const struct sealed *file = n >= least && mappings_made + 2 <= mappings_most ? client_file(channel_file(place[i])) : NULL;
-        if (!file || !sealed_is_there(file) || !reach_replace(r, i, n, file->fd, (off_t)channel_page(place[i]) * PAGE)) continue;
+        if (!file || !sys_file_is_open(&file->file) || !reach_replace(r, i, n, file->file.fd, (off_t)channel_page(place[i]) * PAGE)) continue;
         heap_shared_mark(r->at + (uintptr_t)i * PAGE, n);
         mappings_made += 2, replaced += n;
     }

@@ -83,7 +83,7 @@ START_TEST(what_two_have_is_wanted_published_and_found) {
     ck_assert_uint_eq(offer(a, (s.hash[1] & ~CHANNEL_FLAGS) | CHANNEL_AGAIN), CHANNEL_NONE); /* one and the same page */
     ck_assert_uint_eq(offer(b, s.hash[1] & ~CHANNEL_FLAGS), CHANNEL_WANTED);
     ck_assert_uint_eq(offer(c, s.hash[1] & ~CHANNEL_FLAGS), CHANNEL_NONE); /* b is about to */
-    ck_assert_int_eq(ask(b, CHANNEL_PUBLISH, 0, s.fd), 1);
+    ck_assert_int_eq(ask(b, CHANNEL_PUBLISH, 0, s.file.fd), 1);
     uint32_t file = frame.answer[0];
     ck_assert_uint_gt(file, 0);
     ck_assert_uint_eq(offer(c, s.hash[1] & ~CHANNEL_FLAGS), channel_place(file, 1));
@@ -99,7 +99,7 @@ END_TEST
 START_TEST(what_nobody_uses_any_more_is_forgotten) {
     int a = peer(), b = peer();
     struct sealed s = pages_file(1, 9);
-    ck_assert_int_eq(ask(b, CHANNEL_PUBLISH, 0, s.fd), 1);
+    ck_assert_int_eq(ask(b, CHANNEL_PUBLISH, 0, s.file.fd), 1);
     uint32_t file = frame.answer[0];
     ck_assert_uint_eq(offer(a, s.hash[0] & ~CHANNEL_FLAGS), channel_place(file, 0));
     close(b);
@@ -183,6 +183,31 @@ START_TEST(a_child_of_the_broker_keeps_nothing_of_it) {
     uint32_t answer;
     ck_assert(follows && client_offer(&hash, 1, false, &answer));
     close(alive[1]);
+}
+END_TEST
+
+/* A program closes all descriptors that there are, and opens its own: these are its own. */
+START_TEST(numbers_that_the_program_uses_now_are_left_to_it) {
+    int a = peer(), own[2];
+    char text[8];
+    offer(a, 77);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, own), 0);
+    ck_assert_int_eq(write(own[0], "mine", 4), 4);
+    unsigned taken = 0;
+    for (int n = 512; n < 600; n++)
+        if (fcntl(n, F_GETFD) >= 0 && dup2(own[1], n) == n) taken++;
+    ck_assert_uint_ge(taken, 3); /* where it listens, its lock, where it hears of us */
+    close(a);
+    usleep(200000);
+    if (fork() == 0) {
+        broker_fork_child();
+        for (int n = 512; n < 600; n++) taken -= fcntl(n, F_GETFD) >= 0;
+        _exit(taken != 0);
+    }
+    int status;
+    ck_assert(wait(&status) > 0);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(read(own[1], text, sizeof text), 4);
 }
 END_TEST
 
@@ -353,6 +378,7 @@ END_TEST
 
 SUITE("channel", begin, end, what_two_have_is_wanted_published_and_found, what_nobody_uses_any_more_is_forgotten, only_the_user_can_reach_it,
       a_client_becomes_the_broker_where_there_is_none, a_broker_that_is_killed_is_followed_by_another, a_child_of_the_broker_keeps_nothing_of_it,
+      numbers_that_the_program_uses_now_are_left_to_it,
       frames_of_a_wrong_form_are_cut_off, an_answer_is_no_question, files_that_are_not_as_they_must_be_are_refused, false_hashes_are_no_more_than_hints,
       who_takes_no_answers_is_cut_off, a_peer_that_says_nothing_delays_nobody, garbage_is_not_believed, too_many_answers_are_not_believed,
       a_broker_that_says_nothing_is_not_waited_for, a_file_that_is_not_sealed_is_not_believed)

@@ -234,12 +234,58 @@ START_TEST(nothing_goes_out_of_reach_after_a_stop) {
 }
 END_TEST
 
+static int descriptor(void) {
+    char path[64], what[64];
+    for (int fd = 3; fd < 1024; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, what, sizeof what - 1);
+        if (n > 0 && (what[n] = 0, strstr(what, "userfaultfd"))) return fd;
+    }
+    return -1;
+}
+
+START_TEST(a_program_that_closes_all_descriptors_loses_no_page) {
+    for (unsigned round = 0; round < 3; round++) {
+        fill();
+        ck_assert(reach_out(&r, memory, PAGES));
+        ck_assert_int_ge(descriptor(), 512);
+        close(descriptor());
+        reach_drop(&r, 5);
+        alarm(10);
+        reach_back(&r);
+        alarm(0);
+        for (unsigned i = 0; i < PAGES; i++) ck_assert(is_all(memory + i * REACH_PAGE, i == 5 ? 0 : i % 250 + 1));
+    }
+}
+END_TEST
+
+START_TEST(a_number_that_the_program_uses_now_is_left_to_it) {
+    ck_assert(reach_possible());
+    int fd = descriptor(), null = open("/dev/null", O_RDWR);
+    ck_assert(null >= 0 && dup2(null, fd) == fd);
+    pid_t child = fork();
+    if (child == 0) {
+        reach_fork_child();
+        _exit(write(fd, "x", 1) == 1 ? 0 : 1);
+    }
+    int status;
+    ck_assert(waitpid(child, &status, 0) == child);
+    ck_assert_int_eq(status, 0);
+    fill();
+    ck_assert(reach_out(&r, memory, PAGES)); /* with another one */
+    reach_back(&r);
+    ck_assert_int_eq(write(fd, "x", 1), 1);
+    for (unsigned i = 0; i < PAGES; i++) ck_assert(is_all(memory + i * REACH_PAGE, i % 250 + 1));
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {
         pages_come_back_as_they_were, dropped_pages_read_as_zero_and_can_be_written, replaced_pages_are_the_files_until_they_are_written,
         what_cannot_be_taken_is_left, pages_shared_with_a_child_are_left, nobody_misses_a_page_and_no_write_is_lost,
         a_child_has_all_pages_and_reaches_for_its_own, all_memory_can_be_locked_between_two_reaches,
-        what_was_dropped_stays_so_when_memory_was_locked_meanwhile, nothing_goes_out_of_reach_after_a_stop };
+        what_was_dropped_stays_so_when_memory_was_locked_meanwhile, nothing_goes_out_of_reach_after_a_stop,
+        a_program_that_closes_all_descriptors_loses_no_page, a_number_that_the_program_uses_now_is_left_to_it };
     if (!reach_possible()) {
         printf("userfaultfd is not permitted here, or cannot move pages\n");
         return 77;

@@ -6,17 +6,18 @@
  * that a fork's two halves still share. */
 #ifndef COPPICE_BASE_SCRATCH_H
 #define COPPICE_BASE_SCRATCH_H
+#include "base/sys.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct scratch {
-    int fd;
+    struct sys_file file;
     size_t length;
     const unsigned char *bytes; /* what was read last */
 };
 /* Room for reads of up to `length` bytes. False: the system has none. Open it for as long as it is used only: programs close
- * descriptors that they do not know. */
+ * descriptors that they do not know, and nothing is read then. */
 bool scratch_open(struct scratch *s, size_t length);
 /* Reads [at, at + length) into `bytes`; how much came before something that is not there. */
 size_t scratch_read(struct scratch *s, uintptr_t at, size_t length);

@@ -39,7 +39,7 @@ static struct {
     uint64_t dropped, fresh; /* bytes; zero now and not at the last look */
     uint64_t next_ns, rests;
 } pass;
-static int pagemap = -1; /* this and the content are open during a look only */
+static struct sys_file pagemap = { .fd = -1 }; /* this and the content are open during a look only */
 static struct scratch content;
 
 static uint64_t cpu_ns(void) {
@@ -122,7 +122,7 @@ static void settle(unsigned segment, uintptr_t base, uintptr_t chunk, const uint
 static int present_in(uintptr_t at, uintptr_t end, struct region *regions, uintptr_t *stopped) {
     struct scan s = { .size = sizeof s, .start = at, .end = end, .vec = (uintptr_t)regions, .vec_len = REGIONS,
         .category_inverted = IS_FILE | IS_ZERO_PAGE, .category_mask = IS_PRESENT | IS_FILE | IS_ZERO_PAGE, .return_mask = IS_PRESENT };
-    int count = ioctl(pagemap, IOCTL_SCAN, &s);
+    int count = ioctl(pagemap.fd, IOCTL_SCAN, &s);
     *stopped = s.walk_end > at ? s.walk_end : end;
     return count;
 }
@@ -176,14 +176,13 @@ static bool go_on(void) {
 }
 
 static bool open_files(void) {
-    pagemap = sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
-    return pagemap >= 0 && scratch_open(&content, AT_ONCE);
+    pagemap = sys_file_of(sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0));
+    return pagemap.fd >= 0 && scratch_open(&content, AT_ONCE);
 }
 
 static void close_files(void) {
-    if (pagemap >= 0) close(pagemap);
+    sys_file_close(&pagemap);
     scratch_close(&content);
-    pagemap = -1;
 }
 
 uint64_t heap_zero_look(uint64_t now_ns, uint64_t budget_ns, uint64_t rest_ns) {

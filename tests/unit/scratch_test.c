@@ -1,6 +1,7 @@
 /* scratch_test.c: memory that may go away is read without a signal, and stays shared with whom it was shared. */
 #include "base/scratch.h"
 #include "suite.h"
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -83,4 +84,20 @@ START_TEST(a_limit_on_files_is_no_signal) {
 }
 END_TEST
 
-SUITE("scratch", begin, end, what_is_there_is_read, what_has_gone_ends_the_read, what_a_fork_shares_stays_shared, a_limit_on_files_is_no_signal)
+/* A program that closes all descriptors, and opens a file of its own under the number. */
+START_TEST(a_file_of_the_programs_is_not_written) {
+    FILE *own = tmpfile();
+    ck_assert_ptr_nonnull(own);
+    ck_assert_int_ge(s.file.fd, 512);
+    ck_assert_int_eq(dup2(fileno(own), s.file.fd), s.file.fd);
+    ck_assert_uint_eq(scratch_read(&s, (uintptr_t)memory, LENGTH), 0);
+    const int number = s.file.fd;
+    scratch_close(&s);
+    ck_assert_int_eq(fcntl(number, F_GETFD), 0); /* nor closed */
+    ck_assert_int_eq(fseek(own, 0, SEEK_END), 0);
+    ck_assert_int_eq(ftell(own), 0);
+}
+END_TEST
+
+SUITE("scratch", begin, end, what_is_there_is_read, what_has_gone_ends_the_read, what_a_fork_shares_stays_shared, a_limit_on_files_is_no_signal,
+      a_file_of_the_programs_is_not_written)

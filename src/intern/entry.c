@@ -2,4 +2,4 @@
 #include "intern/entry.h"
 
 uint64_t entry_time_unit = 1;
-_Atomic bool entry_some_ended;
+_Atomic int entry_ended;

@@ -34,10 +34,13 @@ static inline unsigned entry_length(uint64_t w) { return w >> ENTRY_LENGTH_AT & 
 static inline unsigned entry_offset(uint64_t w) { return w >> ENTRY_OFFSET_AT & 4095; }
 static inline unsigned entry_tag(uint64_t w) { return w >> ENTRY_TAG_AT & 7; }
 static inline unsigned entry_time(uint64_t w) { return w >> ENTRY_TIME_AT & (ENTRY_TIMES - 1); }
-/* A reference ended since those who look for an entry that has none last began: else they need not look again. */
-extern _Atomic bool entry_some_ended __attribute__((visibility("hidden")));
-static inline void entry_tell_ended(void) {
-    if (!atomic_load_explicit(&entry_some_ended, memory_order_relaxed)) atomic_store_explicit(&entry_some_ended, true, memory_order_relaxed);
+/* What those who look for an entry without references need to know who last looked in vain: did a reference end since? The last one
+ * surely makes room; one beside others may, because the others may be at hand only (intern/stock.h). */
+enum entry_ended { ENTRY_NONE_ENDED, ENTRY_ONE_ENDED, ENTRY_LAST_ENDED };
+extern _Atomic int entry_ended __attribute__((visibility("hidden")));
+static inline void entry_tell_ended(bool last) {
+    const int how = last ? ENTRY_LAST_ENDED : ENTRY_ONE_ENDED;
+    if (atomic_load_explicit(&entry_ended, memory_order_relaxed) < how) atomic_store_explicit(&entry_ended, how, memory_order_relaxed);
 }
 /* Times are kept in units (nanoseconds), and go around. */
 extern uint64_t entry_time_unit __attribute__((visibility("hidden")));
@@ -50,7 +53,7 @@ static inline uint64_t entry_kind(unsigned length, unsigned tag) { return (uint6
 /* Takes back the addition of entry_hold, which answered `w`. */
 static inline void entry_drop(struct entry *e, uint64_t w) {
     if (likely(entry_references(w) < ENTRY_KEPT)) atomic_fetch_sub_explicit(&e->word, 1, memory_order_release);
-    entry_tell_ended();
+    entry_tell_ended(entry_references(w) == 0);
 }
 /* Adds a reference; the word before. DEAD: nothing is changed, it is dead. */
 static inline uint64_t entry_hold(struct entry *e) {
@@ -82,7 +85,7 @@ static inline uint64_t entry_release(struct entry *e, uint64_t count, unsigned t
         if (unlikely(entry_references(w) >= ENTRY_KEPT)) return w;
         next = ((w - count) & ~ENTRY_TIME) | (uint64_t)(time % ENTRY_TIMES) << ENTRY_TIME_AT | ENTRY_TOUCHED;
     } while (!atomic_compare_exchange_weak_explicit(&e->word, &w, next, memory_order_release, memory_order_relaxed));
-    entry_tell_ended();
+    entry_tell_ended(entry_references(next) == 0);
     return next;
 }
 static inline void entry_touch(struct entry *e, uint64_t w) {

@@ -29,16 +29,16 @@ static bool give_back(uint64_t word, unsigned now) {
 }
 
 static bool empty(struct stock *s, unsigned now) {
-    bool ended = false;
+    bool last = false;
     for (unsigned i = 0; i < STOCK_SLOTS; i++)
-        if (atomic_load_explicit(&s->slot[i], memory_order_relaxed)) ended |= give_back(atomic_exchange_explicit(&s->slot[i], 0, memory_order_acq_rel), now);
-    return ended;
+        if (atomic_load_explicit(&s->slot[i], memory_order_relaxed)) last |= give_back(atomic_exchange_explicit(&s->slot[i], 0, memory_order_acq_rel), now);
+    return last;
 }
 
 bool stock_empty_all(unsigned now) {
-    bool ended = false;
-    for (uint32_t i = 0; i < atomic_load_explicit(&stocks_top, memory_order_acquire); i++) ended |= empty(&stocks[i], now);
-    return ended;
+    bool last = false;
+    for (uint32_t i = 0; i < atomic_load_explicit(&stocks_top, memory_order_acquire); i++) last |= empty(&stocks[i], now);
+    return last;
 }
 
 /* --- a thread's stock */

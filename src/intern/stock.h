@@ -104,7 +104,7 @@ static inline enum stock_put stock_put(uint64_t key, uint32_t id, uint64_t w, un
     if (stock_id(slot.word) != id) return STOCK_NOT_MINE;
     if (entry_references(w) <= references) return STOCK_NONE_DUE;
     if (references == STOCK_MOST || !stock_change(&slot, (slot.word & ~STOCK_TIME) + 1 + ((uint64_t)time << STOCK_TIME_AT))) return STOCK_NOT_MINE;
-    entry_tell_ended();
+    entry_tell_ended(entry_references(w) == references + 1);
     return STOCK_PUT;
 }
 

@@ -27,7 +27,7 @@
 #include <pthread.h>
 #include <string.h>
 
-enum { ROOM_ATTEMPTS = 64 };
+enum { ROOM_ATTEMPTS = 64, LOOK_AGAIN_NS = 10000000 };
 enum { TIME_SHIFT = 27, AGE_UNITS = 4096 };
 enum { CLOCK_EVERY = 16 };              /* hits of a thread between two looks at the clock */
 
@@ -36,7 +36,9 @@ static struct {
     /* the lock's */
     uint32_t hand;               /* an id */
     uint64_t entries, bytes;
-    bool all_referenced;         /* the last round of the hand found nothing */
+    bool all_referenced;         /* the last round of the hand, at vain_at, found nothing */
+    uint64_t vain_at;
+    bool scarce;                 /* entries without references are few, not counting what is at hand */
     _Atomic uint64_t next_cleanup; /* 0: the first call settles it */
 } table;
 uint64_t intern_hash_bits = UINT64_MAX;
@@ -163,9 +165,11 @@ static uint32_t next_id(uint32_t id) {
     return page * SLAB_SLOTS;
 }
 
-/* Two rounds at most: the first takes marks away. */
+/* Two rounds at most: the first takes marks away. Whether that was far to go says what the next one does first. */
 static bool evict_unreferenced(void) {
-    for (uint64_t seen = 0; seen < 2 * table.entries;) {
+    bool evicted = false;
+    uint64_t seen = 0;
+    while (!evicted && seen < 2 * table.entries) {
         table.hand = next_id(table.hand);
         struct entry *e = slab_entry(table.hand);
         uint64_t w = entry_word(e);
@@ -173,19 +177,26 @@ static bool evict_unreferenced(void) {
         seen++;
         if (entry_references(w) > 0) continue;
         if (w & ENTRY_TOUCHED) entry_untouch(e);
-        else if (retire(table.hand)) {
-            counter_add(&counters->intern.evictions, 1);
-            return true;
-        }
+        else evicted = retire(table.hand);
     }
-    return false;
+    table.scarce = seen > table.entries / 2;
+    counter_add(&counters->intern.evictions, evicted);
+    return evicted;
+}
+
+/* What to do when all is referenced is asked again and again then: no look through the table without a good chance, or too often. */
+static bool looking_is_in_vain(uint64_t now) {
+    int ended = atomic_load_explicit(&entry_ended, memory_order_relaxed);
+    return table.all_referenced && (ended == ENTRY_NONE_ENDED || (ended == ENTRY_ONE_ENDED && now - table.vain_at < LOOK_AGAIN_NS));
 }
 
 static bool evict_one(uint64_t now) {
-    if (table.entries == 0 || (table.all_referenced && !atomic_load_explicit(&entry_some_ended, memory_order_relaxed))) return false;
-    atomic_store_explicit(&entry_some_ended, false, memory_order_relaxed);
-    bool evicted = evict_unreferenced() || (stock_empty_all(entry_time_of(now)) && evict_unreferenced());
-    table.all_referenced = !evicted;
+    if (table.entries == 0 || looking_is_in_vain(now)) return false;
+    atomic_store_explicit(&entry_ended, ENTRY_NONE_ENDED, memory_order_relaxed);
+    const bool scarce = table.scarce;
+    bool evicted = !scarce && evict_unreferenced();
+    if (!evicted && (stock_empty_all(entry_time_of(now)) || scarce)) evicted = evict_unreferenced();
+    table.all_referenced = !evicted, table.vain_at = now;
     return evicted;
 }
 

@@ -87,10 +87,14 @@ START_TEST(some_references_come_and_go_at_once) {
     ck_assert_uint_eq(entry_references(entry_word(&e)), 32);
     ck_assert(entry_release(&e, 33, 9) & ENTRY_DEAD); /* more than there are: none */
     ck_assert_uint_eq(entry_references(entry_word(&e)), 32);
-    entry_some_ended = false;
+    entry_ended = ENTRY_NONE_ENDED;
     ck_assert_uint_eq(entry_references(entry_release(&e, 31, 9)), 1);
-    ck_assert(entry_some_ended);
+    ck_assert_int_eq(entry_ended, ENTRY_ONE_ENDED);
     ck_assert_uint_eq(entry_time(entry_word(&e)), 9);
+    ck_assert_uint_eq(entry_references(entry_release(&e, 1, 9)), 0);
+    ck_assert_int_eq(entry_ended, ENTRY_LAST_ENDED);
+    entry_tell_ended(false);
+    ck_assert_int_eq(entry_ended, ENTRY_LAST_ENDED);
     set(fields + ENTRY_KEPT / 2);
     ck_assert(!entry_hold_more(&e, 31));
     ck_assert(entry_word(&e) == fields + ENTRY_KEPT / 2);

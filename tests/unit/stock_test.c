@@ -244,6 +244,37 @@ START_TEST(an_idle_threads_stock_is_everybodys) {
 }
 END_TEST
 
+static void *use_twice(void *argument) {
+    for (unsigned i = 0; i < 2; i++) {
+        use_and_end(NULL);
+        pthread_barrier_wait(&barrier);
+        pthread_barrier_wait(&barrier);
+    }
+    return argument;
+}
+
+START_TEST(who_ends_the_last_reference_beside_a_stock_makes_room) {
+    pthread_t thread;
+    const char *p[8];
+    pthread_barrier_init(&barrier, NULL, 2);
+    pthread_create(&thread, NULL, use_twice, NULL);
+    pthread_barrier_wait(&barrier);
+    for (unsigned n = 0; n < 8; n++) {
+        memset(bytes, 'a', sizeof bytes), memcpy(bytes, &n, sizeof n);
+        p[n] = intern_content(&(struct intern_content){ bytes, sizeof bytes, 0 }, START);
+    }
+    ck_assert_ptr_null(use(100, START)); /* all are referenced */
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    ck_assert_uint_gt(at_hand(p[3]), 0);
+    ck_assert(intern_release_at(p[3], START));
+    ck_assert_ptr_nonnull(use(100, START + SECOND)); /* a moment later: nobody looks all the time */
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, NULL);
+    valid();
+}
+END_TEST
+
 static _Atomic bool stop;
 static _Atomic unsigned wrong;
 static void *use_all_the_time(void *argument) {
@@ -281,5 +312,5 @@ int main(void) {
                  a_stock_runs_out_and_over, age_counts_from_the_last_release_and_not_from_the_emptying, use_keeps_young_at_hand,
                  contents_of_one_key_are_told_apart, a_slot_in_use_is_not_given_away_at_once, what_changes_between_the_look_and_the_taking_is_not_taken) |
            CASES("stock of a full table", table_of_8, NULL, a_full_table_has_what_is_only_at_hand, a_thread_that_ends_gives_back,
-                 an_idle_threads_stock_is_everybodys, stocks_are_emptied_under_their_owners_hands);
+                 an_idle_threads_stock_is_everybodys, who_ends_the_last_reference_beside_a_stock_makes_room, stocks_are_emptied_under_their_owners_hands);
 }

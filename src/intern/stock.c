@@ -66,7 +66,7 @@ void stock_want(void) {
     if (!stocks || stock_own || had_one || ++hits < WANTED_AFTER) return;
     hits = 0;
     for (uint32_t i = 0; i < STOCKS; i++)
-        if (!atomic_exchange_explicit(&owned[i], true, memory_order_acquire)) {
+        if (!atomic_load_explicit(&owned[i], memory_order_relaxed) && !atomic_exchange_explicit(&owned[i], true, memory_order_acquire)) {
             own(i);
             return;
         }

@@ -167,8 +167,8 @@ void fence_after_synchronize(uint64_t ticket, bool succeeded) {
     else miss_ticket();
 }
 
-static bool synchronize(struct context *c) {
-    if (!context_enter(c)) return false;
+static CUresult ask_to_synchronize(struct context *c) {
+    if (!context_enter(c)) return CUDA_ERROR_INVALID_CONTEXT;
     CUresult waited = CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     if (capture_wait_begins()) {
         waited = driver.cuCtxSynchronize();
@@ -176,7 +176,12 @@ static bool synchronize(struct context *c) {
     }
     context_leave(c);
     context_noticed(c, waited);
-    return waited == CUDA_SUCCESS;
+    return waited;
+}
+
+/* Once more if need be: memory that was shown and could not be waited for stays for as long as the context does. */
+static bool synchronize(struct context *c) {
+    return ask_to_synchronize(c) == CUDA_SUCCESS || (context_has_work(c) && ask_to_synchronize(c) == CUDA_SUCCESS);
 }
 
 bool fence_drain(struct context *only) {
@@ -194,6 +199,10 @@ bool fence_drain(struct context *only) {
         miss_ticket();
     }
     return all && waited;
+}
+
+bool fence_finish(struct context *c) {
+    return fence_drain(c) || (context_is_lost(c) && ask_to_synchronize(c) != CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
 }
 
 /* Unlike a query, a record disturbs no capture but that of its own stream. */

@@ -43,6 +43,9 @@ static inline bool fence_must_wait(void) { return unlikely(!driver.cuCtxRecordEv
 /* Waits for the work of one context (NULL: of all), holding nothing; passes the open epoch if that was all work there is. False: it
  * could not be waited for: somebody captures, the context ends, or is lost. */
 bool fence_drain(struct context *only);
+/* The same of one context, for whoever takes its memory away. A lost one is asked to wait, too: an error of one call is not always the
+ * end of its work, an error of this one is. False: somebody captures, or the context ends. */
+bool fence_finish(struct context *c);
 /* Before a stream is destroyed. Where it is not after all, it is new to us at its next work. */
 void fence_stream_ending(CUstream stream);
 /* Around the program's own cuCtxSynchronize: before returns a ticket, after passes its epoch if the call succeeded. */

@@ -117,7 +117,7 @@ static CUresult free_during_capture(struct block *b) {
 
 static CUresult free_pages(struct block *b) {
     struct context *c = b->context;
-    if (!fence_drain(c) && !context_is_lost(c)) return free_during_capture(b); /* one has begun just now */
+    if (!fence_finish(c)) return free_during_capture(b); /* one has begun just now */
     if (!disown(b)) return CUDA_ERROR_INVALID_VALUE;
     if (b->weights && !weights_give(b)) {
         pool_disown_failed(b);

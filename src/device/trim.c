@@ -43,7 +43,7 @@ static COLD void note_release(struct block *b, uint64_t before) {
 static COLD uint64_t release_pages(struct block *b) {
     struct context *c = b->context;
     uint64_t size = b->size, before = trace_wanted() ? clock_ns() : 0;
-    bool passed = !b->epoch || fence_has_passed(b->epoch) || fence_drain(c) || context_is_lost(c);
+    bool passed = !b->epoch || fence_has_passed(b->epoch) || fence_finish(c);
     block_hide(b);
     if (unlikely(!passed)) return keep_refused(b), 0; /* somebody captures, or the context begins to end: work may still use the pages */
     pages_give(c->pages, b->address, size, false);

@@ -59,8 +59,14 @@ static CUresult record_context(CUcontext c, CUevent e) {
 }
 static CUresult record_stream(CUevent e, CUstream s) { return (void)s, record_context(now[depth], e); }
 static CUresult query(CUevent e) { return done[OLD] >= e->upto[OLD] && done[OTHER] >= e->upto[OTHER] ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY; }
-/* Whoever would wait for `old` would wait for ever. */
-static CUresult synchronize(void) { return ck_assert(now[depth] == other), done[OTHER] = submitted[OTHER], CUDA_SUCCESS; }
+/* Whoever would wait for `old` would wait for ever. The next so many waits are refused. */
+static unsigned refused;
+static CUresult refusal;
+static CUresult synchronize(void) {
+    ck_assert(now[depth] == other);
+    if (refused > 0) return refused--, refusal;
+    return done[OTHER] = submitted[OTHER], CUDA_SUCCESS;
+}
 static CUresult context_of_stream(CUstream s, CUcontext *c) { return (void)s, *c = now[depth], CUDA_SUCCESS; }
 static CUresult is_capturing(CUstream s, CUstreamCaptureStatus *status) { return (void)s, *status = CU_STREAM_CAPTURE_STATUS_NONE, CUDA_SUCCESS; }
 static CUresult exchange(CUstreamCaptureMode *mode) { return (void)mode, CUDA_SUCCESS; }
@@ -217,9 +223,34 @@ START_TEST(what_was_not_waited_for_is_not_said_to_be) {
 }
 END_TEST
 
+START_TEST(a_wait_that_is_refused_once_is_made_again) {
+    submit(other);
+    refusal = CUDA_ERROR_OUT_OF_MEMORY, refused = 1;
+    ck_assert(fence_drain(contexts[OTHER]));
+    ck_assert_uint_eq(done[OTHER], submitted[OTHER]);
+    refused = 2;
+    ck_assert(!fence_drain(contexts[OTHER]));
+}
+END_TEST
+
+START_TEST(work_in_a_lost_context_is_waited_for_before_its_memory_goes) {
+    submit(other);
+    context_noticed(contexts[OTHER], CUDA_ERROR_INVALID_HANDLE);
+    ck_assert(!fence_drain(contexts[OTHER]) && fence_finish(contexts[OTHER]));
+    ck_assert_uint_eq(done[OTHER], submitted[OTHER]);
+    capture_before_begin();
+    capture_after_begin(true);
+    ck_assert(!fence_finish(contexts[OTHER]));
+    capture_after_end(NULL, CUDA_SUCCESS);
+    refusal = CUDA_ERROR_ILLEGAL_ADDRESS, refused = 1;
+    ck_assert(fence_finish(contexts[OTHER]));
+}
+END_TEST
+
 #define ALL no_epoch_closes_while_a_context_ends, no_epoch_passes_while_a_context_ends, an_epoch_does_not_close_without_a_context_that_begins_to_end, \
     waiting_for_other_work_passes_nothing_of_it, its_work_is_forgotten_with_it, nobody_ends_a_context_that_is_being_trimmed, \
-    nobody_trims_a_context_that_ends, what_was_not_waited_for_is_not_said_to_be
+    nobody_trims_a_context_that_ends, what_was_not_waited_for_is_not_said_to_be, \
+    a_wait_that_is_refused_once_is_made_again, work_in_a_lost_context_is_waited_for_before_its_memory_goes
 int main(void) {
     int newer = CASES("ending", begin, NULL, ALL), older = CASES("ending, on an older driver", begin_older, NULL, ALL);
     return newer || older;

@@ -224,7 +224,7 @@ static CUresult close_last(struct import *i, bool drained) {
 bool import_close(CUdeviceptr address, CUresult *answer) {
     struct imported found;
     if (!import_find(address, &found) || found.address != address) return false;
-    bool drained = !capture_active() && fence_drain(found.context); /* holding nothing: work may wait for what another thread does here */
+    bool drained = !capture_active() && fence_finish(found.context); /* holding nothing: work may wait for what another thread does here */
     lock_take(&mapping);
     bool relaxed = capture_relax();
     struct import *i = opened_at(address);

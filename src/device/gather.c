@@ -52,13 +52,18 @@ static struct page *leave_home(struct pages *p, struct run run, struct page *lis
     return list;
 }
 
+/* Under the lock. It may still be mapped at its home. */
+static void condemn(struct pages *p, struct page *page) { page->next = p->condemned, p->condemned = page; }
+
 struct page *haul_unmap(struct pages *p, struct haul *haul) {
     struct page *list = NULL;
     for (unsigned i = 0; i < haul->runs; i++) {
-        bool unmapped = page_unmap(p, haul->run[i].first, haul->run[i].count);
+        struct run run = haul->run[i];
+        bool unmapped = page_unmap(p, run.first, run.count);
         lock_take(&p->lock);
-        if (unmapped) list = leave_home(p, haul->run[i], list);
-        else if (!haul->lost) put_back(p, haul->run[i]);
+        if (unmapped) list = leave_home(p, run, list);
+        else if (haul->lost) condemn(p, p->space.page[run.first]);
+        else put_back(p, run);
         lock_release(&p->lock);
     }
     return list;
@@ -253,9 +258,43 @@ static uint64_t release_all(struct pages *p, struct page *list) {
     return gone;
 }
 
+static bool leaves_home(struct pages *p, struct page *page) {
+    if (page->home == NO_SLOT) return true;
+    if (!page_unmap(p, page->home, page->count)) return false;
+    lock_take(&p->lock);
+    leave_home(p, (struct run){ page->home, page->count }, NULL);
+    lock_release(&p->lock);
+    return true;
+}
+
+uint64_t pages_send_away(struct pages *p, struct page *list) {
+    uint64_t gone = 0;
+    for (struct page *page; (page = list);) {
+        uint64_t bytes = page->count * PAGE_BYTES;
+        list = page->next;
+        if (leaves_home(p, page) && page_release(p, page)) {
+            gone += bytes;
+            continue;
+        }
+        lock_take(&p->lock);
+        condemn(p, page);
+        lock_release(&p->lock);
+    }
+    return gone;
+}
+
+/* The refusal may have been the moment's. */
+static uint64_t release_condemned(struct pages *p) {
+    lock_take(&p->lock);
+    struct page *list = p->condemned;
+    p->condemned = NULL;
+    lock_release(&p->lock);
+    return pages_send_away(p, list);
+}
+
 uint64_t pages_shrink(struct pages *p, uint64_t bytes) {
-    uint64_t gone = 0, before = UINT64_MAX;
     bool mode = capture_relax();
+    uint64_t gone = release_condemned(p), before = UINT64_MAX;
     while (gone < bytes && gone != before) {
         uint64_t left = (bytes - gone) / PAGE_BYTES + ((bytes - gone) % PAGE_BYTES > 0);
         uint32_t slots = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX, got = 0;

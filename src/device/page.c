@@ -173,20 +173,11 @@ static void haul_lost(struct pages *p, struct haul *haul, uint64_t at, uint64_t 
     }
 }
 
-static void condemn(struct pages *p, struct page *page) {
-    lock_take(&p->lock);
-    page->home = NO_SLOT, page->next = p->condemned, p->condemned = page;
-    lock_release(&p->lock);
-}
-
 /* Such a page never serves again, whatever the driver answers. */
 static void send_away(struct pages *p, struct haul *haul) {
     bool mode = capture_relax();
     haul->lost = true;
-    for (struct page *page = haul_unmap(p, haul), *next; page; page = next) {
-        next = page->next;
-        if (!page_release(p, page)) condemn(p, page);
-    }
+    pages_send_away(p, haul_unmap(p, haul));
     capture_unrelax(mode);
 }
 

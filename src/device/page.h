@@ -10,9 +10,9 @@
  *                   = blocks (live and cached) + free extents + lost extents + loose and condemned pages + pages being moved
  *
  * A page is *loose* when the driver refused to map it or to take it back: it is tried again. It is *condemned* when something in it was
- * lost and the driver did not take it back: it never serves again and goes with the context. One `struct pages` a context, under its lock;
- * calls of the driver are made outside of it. Unmapping is not ordered with streams: memory is free (pages_give) only when
- * the epoch of its block has passed. */
+ * lost and the driver did not unmap it or take it back: it never serves again, and is offered to the driver whenever pages go back. One
+ * `struct pages` a context, under its lock; calls of the driver are made outside of it. Unmapping is not ordered with streams: memory is
+ * free (pages_give) only when the epoch of its block has passed. */
 #ifndef COPPICE_DEVICE_PAGE_H
 #define COPPICE_DEVICE_PAGE_H
 #include "base/lock.h"
@@ -88,10 +88,12 @@ struct page *page_descriptor(struct pages *p);
 /* Pages whose memory is free, and the extents with them, leave the books under the lock: */
 struct run { uint32_t first, count; };
 enum { RUNS = 64 };
-struct haul { struct run run[RUNS]; unsigned runs; uint32_t slots; bool lost; /* never to serve again */ };
+struct haul { struct run run[RUNS]; unsigned runs; uint32_t slots; bool lost; /* never to serve again: each run is one page */ };
 void haul_free(struct pages *p, struct haul *haul, uint32_t slots, const struct extent *but);
-/* The haul is unmapped; its pages, in a list. What the driver refuses to unmap is where it was. */
+/* The haul is unmapped; its pages, in a list. What the driver refuses to unmap is where it was, or condemned. */
 struct page *haul_unmap(struct pages *p, struct haul *haul);
+/* Pages of lost memory, in such a list, go back to the driver; those that it refuses are condemned. Returns the bytes that went. */
+uint64_t pages_send_away(struct pages *p, struct page *list);
 /* Small blocks lie apart: some live long, and would stand in pages that a large one could have whole. More than an eighth of a page
  * is not small: so much of a page may be left where the next one does not fit. */
 enum { SMALL_MOST = (2 << 20) / 8, ELSEWHERE_MOST = (2 << 20) / 2, FEW_PAGES = 1024 };

@@ -8,7 +8,7 @@
 #include "cuda_test.h"
 #include <fcntl.h>
 
-enum { SIZE = 256 << 10, CAPACITY = 64 << 20 };
+enum { SIZE = 256 << 10, PAGE = 2 << 20, CAPACITY = 64 << 20 };
 static const char *failing = "";
 
 /* One call of the program's: again if it was the one to fail. */
@@ -59,22 +59,23 @@ static void pitched(void) {
 }
 /* Where the device did not say whether handles of pages can be passed on, pages cannot be shown: once those that are cached are used up, the
  * next block of that size can. */
-static CUdeviceptr exportable(CUipcMemHandle *handle) {
-    CUdeviceptr paged[8], p = get(SIZE);
+static CUdeviceptr exportable(CUipcMemHandle *handle, size_t size) {
+    CUdeviceptr paged[8], p = get(size);
     unsigned refused = 0;
-    while (strcmp(failing, "cuDeviceGetAttribute") == 0 && refused < 8 && p_cuIpcGetMemHandle(handle, p + 4096) == CUDA_ERROR_NOT_SUPPORTED) paged[refused++] = p, p = get(SIZE);
+    while (strcmp(failing, "cuDeviceGetAttribute") == 0 && refused < 8 && p_cuIpcGetMemHandle(handle, p + 4096) == CUDA_ERROR_NOT_SUPPORTED) paged[refused++] = p, p = get(size);
     while (refused > 0) put(paged[--refused]);
     DO(cuIpcGetMemHandle, handle, p + 4096);
     return p;
 }
-static void exported(void) {
+/* Beside other blocks, or alone in a page, which goes back to the driver then. */
+static void exported(size_t size) {
     CUipcMemHandle handle;
-    CUdeviceptr p = exportable(&handle), base = 0;
-    size_t size = 0;
-    DO(cuMemGetAddressRange_v2, &base, &size, p + 4096);
-    CHECK(base == p && size == SIZE);
+    CUdeviceptr p = exportable(&handle, size), base = 0;
+    size_t length = 0;
+    DO(cuMemGetAddressRange_v2, &base, &length, p + 4096);
+    CHECK(base == p && length == size);
     put(p);
-    CUdeviceptr next = get(SIZE);
+    CUdeviceptr next = get(size);
     unsigned long long id;
     DO(cuPointerGetAttribute, &id, CU_POINTER_ATTRIBUTE_BUFFER_ID, next);
     put(next);
@@ -162,11 +163,11 @@ static void exhaust(void) {
     CUdeviceptr whole = 0, managed = 0;
     DO(cuMemGetInfo_v2, &left, &total);
     CUresult answer = CUDA_ERROR_OUT_OF_MEMORY;
-    for (int i = 0; i < 3 && answer != CUDA_SUCCESS; i++) answer = p_cuMemAlloc_v2(&whole, CAPACITY - (4 << 20));
+    for (int i = 0; i < 3 && answer != CUDA_SUCCESS; i++) answer = p_cuMemAlloc_v2(&whole, CAPACITY);
     CHECK(answer == CUDA_SUCCESS, "memory has leaked: %d; the device holds %lu", (int)answer, (unsigned long)truth().live);
     put(whole);
     answer = CUDA_ERROR_OUT_OF_MEMORY;
-    for (int i = 0; i < 3 && answer != CUDA_SUCCESS; i++) answer = p_cuMemAllocManaged(&managed, CAPACITY - (4 << 20), CU_MEM_ATTACH_GLOBAL);
+    for (int i = 0; i < 3 && answer != CUDA_SUCCESS; i++) answer = p_cuMemAllocManaged(&managed, CAPACITY, CU_MEM_ATTACH_GLOBAL);
     CHECK(answer == CUDA_SUCCESS, "memory has leaked: %d", (int)answer);
     put(managed);
 }
@@ -186,7 +187,8 @@ int main(int argc, char **argv) {
     DO(cuStreamCreate, &fast, CU_STREAM_NON_BLOCKING);
     reuse(slow, fast);
     pitched();
-    exported();
+    exported(SIZE);
+    exported(PAGE);
     imported(argv[0], fast);
     captured(fast);
     streams_end(fast);

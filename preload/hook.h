@@ -58,7 +58,7 @@ static inline void *hook_refused(size_t size) {
 
 /* An untyped block where packing is on; NULL: jemalloc's to serve. */
 static inline void *hook_packed(struct kind kind, size_t size, int flags) {
-    return unlikely(packed_on) && kind.type == COPPICE_UNTYPED && flags >= 0 ? packed_alloc(size, flags) : NULL;
+    return packed_on && kind.type == COPPICE_UNTYPED ? packed_alloc(size, flags) : NULL;
 }
 
 /* Memory of the type that the thread, or what is known of the caller, says; NULL: of no type. flags: as heap_typed_alloc's,
@@ -71,6 +71,7 @@ static inline void *hook_typed(size_t size, enum site_api api, int flags) {
 
 /* The same, with the blocks at hand looked at first. */
 static inline __attribute__((always_inline)) void *hook_typed_small(size_t size, enum site_api api, int flags) {
+    if (likely(heap_thread.packs)) return packed_alloc(size, flags);
     struct kind kind = heap_kind(size, api);
     if (unlikely(--heap_thread.until_sample < 0)) return heap_sampled(kind, size, flags) ?: hook_packed(kind, size, flags);
     if (kind.type == COPPICE_UNTYPED || flags < 0) return hook_packed(kind, size, flags);

@@ -115,7 +115,8 @@ static __attribute__((noinline)) void free_odd(void *p) {
 }
 
 static __attribute__((noinline)) void free_slowly(void *p) {
-    if (!heap_typed_free_small(p)) free_odd(p);
+    if (packed_owns_fast(p)) free_typed((enum coppice_type)TYPE_PACKED, p);
+    else if (!heap_typed_free_small(p)) free_odd(p);
 }
 
 /* Large blocks begin on a page (cache_oblivious is off); so does the first block of each slab of small ones. */
@@ -198,6 +199,7 @@ static void *own_reallocarray(void *p, size_t count, size_t size) {
 }
 
 size_t own_malloc_usable_size(void *p) {
+    if (packed_owns_fast(p)) return packed_usable(p);
     if (likely(heap_owns_fast(p)) || heap_owns(p)) return heap_usable_size(p);
     if (!p) return 0;
     if (bootstrap_owns(p)) return bootstrap_usable_size(p);

@@ -13,6 +13,7 @@
 
 enum option_kind { SIZE, COUNT, TIME, RATIO, BOOL, CHOICE, TEXT, LIVE = 16 /* besides: may change while the process runs */ };
 enum stats_format { STATS_TEXT, STATS_JSON };
+enum pack_choice { PACK_AUTO, PACK_NEVER, PACK_ALWAYS };
 enum thp_choice { THP_AUTO, THP_NEVER, THP_ALWAYS };
 enum zero_reclaim_choice { ZERO_RECLAIM_AUTO, ZERO_RECLAIM_OFF };
 enum predictor_choice { PREDICTOR_WINDOW, PREDICTOR_AR, PREDICTOR_TIMER };

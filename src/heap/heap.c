@@ -14,6 +14,7 @@
 #include "base/sys.h"
 #include "base/text.h"
 #include "heap/budget.h"
+#include "heap/hand.h"
 #include "heap/jemalloc.h"
 #include "heap/life.h"
 #include "heap/packed.h"
@@ -32,6 +33,7 @@
 
 #define SETTINGS "tcache_max:65536,tcache_nslots_large:8,oversize_threshold:33554432,dirty_decay_ms:2000,muzzy_decay_ms:0," \
     "dss:disabled,zero_realloc:free,trust_madvise:true,narenas:"
+#define ALL_ARENAS_NAME "4096" /* MALLCTL_ARENAS_ALL */
 enum { OVERSIZE = 32 << 20, ARENAS_MOST = 16, ALL_ARENAS = 4096 };
 #define REFRESH_NS 100000000u
 #define REFRESH_FROM ((uint64_t)16 << 20)
@@ -87,6 +89,7 @@ void heap_decay(void) {
     int saved = errno;
     uint64_t start = clock_ns();
     every_arena("arena.0.decay");
+    packed_decay(start);
     heap_budget_consolidated(heap_returned_bytes() - before, clock_ns() - start);
     errno = saved;
 }
@@ -107,7 +110,7 @@ size_t heap_purge(void) {
 bool heap_trim(void) {
     int saved = errno;
     kept_release(true);
-    heap_typed_flush(&heap_thread);
+    heap_typed_flush(&heap_thread), hand_flush(&heap_thread);
     je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     errno = saved;
     return heap_purge() > 0;
@@ -148,9 +151,11 @@ static void refresh_types(uint64_t live) {
 /* Pages that the heap has and the program does not use. */
 static void refresh_cached(void) {
     uint64_t epoch = 1, live = counters_host_totals(counters).live_bytes;
-    size_t resident = 0, length = sizeof resident;
+    size_t resident = 0, small = 0, length = sizeof resident;
     if (je_mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) != 0) return;
     if (je_mallctl("stats.resident", &resident, &length, NULL, 0) != 0) return;
+    if (je_mallctl("stats.arenas." ALL_ARENAS_NAME ".small.allocated", &small, &length, NULL, 0) == 0) packed_consider(small);
+    counter_set(&counters->host.packed_bytes, packed_held());
     resident += structs_held() + packed_held();
     counter_set(&counters->host.cached_bytes, resident > live ? resident - live : 0);
     refresh_types(live);

@@ -3,6 +3,7 @@
 #include "heap/packed.h"
 #include "base/lock.h"
 #include "base/options.h"
+#include "heap/hand.h"
 #include "heap/heap.h"
 #include "heap/jemalloc.h"
 #include "heap/typed.h"
@@ -10,28 +11,26 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { FREE = 1, BEFORE_FREE = 2, CLEAN = 4 /* its whole pages have gone */, MARKS = 15 };
-enum { HEAD = 8, LEAST = 32, AREA = 4 << 20, PAGE = 4096, EXACT = 64, STEPS = 32, BINS = EXACT + 16 * STEPS, TRIES = 16 };
+enum { FREE = 1, BEFORE_FREE = 2, CLEAN = 4 /* its whole pages have gone */, OLD = 8 /* it was free when we looked last */, MARKS = 15 };
+#define DECAY_NS 2000000000u /* as jemalloc's (heap.c) */
+enum { HEAD = 8, LEAST = 32, AREA = 4 << 20, PAGE = 4096, EXACT = 64, STEPS = 32, BINS = EXACT + 16 * STEPS, TRIES = 16, MORE = 3, DECAY_LEAST = 32 << 10, CROWD = 200 };
 
 struct block {
     size_t head;                /* size and marks */
     struct block *next, *before; /* in its bin, while it is free */
 };
 
-bool packed_on;
-static struct lock lock = LOCK_INIT(RANK_PACKED);
+_Atomic bool packed_on;
+struct heap_range packed_first;
 static struct block *bins[BINS];
 static uint64_t filled[BINS / 64 + 1];
 static char *area_end;          /* where the newest area ends, just behind its last header */
 static size_t taken, gone;      /* bytes of areas; of those, in pages that went back and lie in free blocks */
 
-/* A signal handler that forks while we hold the lock must know it. */
-static void enter(void) { heap_thread.inside++, lock_take(&lock); }
-static void leave(void) { lock_release(&lock), heap_thread.inside--; }
-
 static size_t size_of(const struct block *b) { return b->head & ~(size_t)MARKS; }
 static struct block *after(const struct block *b) { return (struct block *)((uintptr_t)b + size_of(b)); }
 static struct block *block_of(const void *p) { return (struct block *)((uintptr_t)p - HEAD); }
+static void *user(struct block *b) { return (char *)b + HEAD; }
 static size_t *foot(const struct block *b) { return (size_t *)((uintptr_t)after(b) - sizeof(size_t)); }
 
 static unsigned bin_of(size_t size) {
@@ -69,10 +68,11 @@ static void unhang(struct block *b) {
     after(b)->head &= ~(size_t)BEFORE_FREE;
 }
 
-/* The smallest of the first few that is large enough. */
+/* The smallest of the first few that is large enough; below 1 KiB all of a bin are of one size. */
 static struct block *fitting(unsigned bin, size_t size) {
     struct block *best = NULL;
     unsigned tries = 0;
+    if (bin < EXACT) return bins[bin];
     for (struct block *b = bins[bin]; b && tries < TRIES; b = b->next, tries++)
         if (size_of(b) >= size && (!best || size_of(b) < size_of(best))) best = b;
     return best;
@@ -98,6 +98,57 @@ static void cut(struct block *b, size_t size) {
     hang(rest, left, 0);
 }
 
+/* Free, and one with its free neighbours. */
+static void give_back(struct block *b) {
+    size_t size = size_of(b);
+    struct block *next = after(b);
+    b->head |= FREE; /* if it is freed once more, that shows */
+    if (next->head & FREE) unhang(next), size += size_of(next);
+    if (b->head & BEFORE_FREE) {
+        b = (struct block *)((uintptr_t)b - *(size_t *)((uintptr_t)b - sizeof(size_t)));
+        unhang(b);
+        size += size_of(b);
+    }
+    hang(b, size, 0);
+}
+
+/* --- the lock
+ * Nobody who allocates or frees waits for it: jemalloc serves the one, and what the other gives back is left for whoever has the lock next. */
+
+static struct lock lock = LOCK_INIT(RANK_PACKED);
+static _Atomic(void *) waiting;   /* blocks that were left, each with the next in its first word */
+static _Atomic uint32_t crowded;  /* how often another thread had it, since packed_consider looked */
+
+static void give_back_waiting(void) {
+    void *p = atomic_load_explicit(&waiting, memory_order_relaxed) ? atomic_exchange_explicit(&waiting, NULL, memory_order_acquire) : NULL;
+    for (void *next; p; p = next) next = *(void **)p, give_back(block_of(p));
+}
+
+/* A signal handler that forks while we hold the lock must know it: `inside` counts first. */
+static void enter(void) { heap_thread.inside++, lock_take(&lock), give_back_waiting(); }
+static void leave(void) { lock_release(&lock), heap_thread.inside--; }
+static bool try_enter(void) {
+    heap_thread.inside++;
+    if (likely(lock_try(&lock))) return give_back_waiting(), true;
+    heap_thread.inside--;
+    atomic_fetch_add_explicit(&crowded, 1, memory_order_relaxed);
+    return false;
+}
+
+static void leave_for_others(void *const *p, unsigned count) {
+    void *top = atomic_load_explicit(&waiting, memory_order_relaxed);
+    for (unsigned i = 1; i < count; i++) *(void **)p[i] = p[i - 1];
+    do *(void **)p[0] = top;
+    while (!atomic_compare_exchange_weak_explicit(&waiting, &top, p[count - 1], memory_order_release, memory_order_relaxed));
+}
+
+void packed_take_back(void *const *p, unsigned count) {
+    if (count == 0) return;
+    if (unlikely(!try_enter())) return leave_for_others(p, count);
+    for (unsigned i = 0; i < count; i++) give_back(block_of(p[i]));
+    leave();
+}
+
 /* --- areas */
 
 /* More memory, as one free block. It often begins where the last area ends, and is one with it then. */
@@ -109,6 +160,8 @@ static struct block *grow(void) {
     size_t before = goes_on ? b->head & BEFORE_FREE : 0, size = (size_t)(at + AREA - HEAD - (char *)b);
     ((struct block *)(at + AREA - HEAD))->head = 0;
     area_end = at + AREA, taken += AREA;
+    if (!packed_first.length) packed_first.base = (uintptr_t)at;
+    if ((uintptr_t)at == packed_first.base + packed_first.length) __atomic_store_n(&packed_first.length, packed_first.length + AREA, __ATOMIC_RELEASE);
     b->head = size;
     if (before) {
         struct block *earlier = (struct block *)((uintptr_t)b - *(size_t *)((uintptr_t)b - sizeof(size_t)));
@@ -127,41 +180,52 @@ static size_t needed(size_t size) {
     return bytes < LEAST ? LEAST : bytes;
 }
 
-void *packed_alloc(size_t size, int flags) {
-    if (size - PACKED_LEAST > PACKED_MOST - PACKED_LEAST || (flags & 63) > 4) return NULL;
-    size_t bytes = needed(size);
-    enter();
-    struct block *b = smallest(bytes);
+/* A live block becomes `count` of `bytes` each; the last has what is left over. */
+static void split(struct block *b, size_t bytes, size_t count) {
+    for (size_t rest = size_of(b); count > 1; count--) {
+        rest -= bytes;
+        b->head = bytes, b = after(b), b->head = rest;
+    }
+}
+
+/* A block, and up to `more` of the same size that come to hand if they can be cut from the same one. NULL: no memory, or another thread
+ * is here. */
+static struct block *take(size_t bytes, size_t more) {
+    size_t count = 0;
+    if (unlikely(!try_enter())) return NULL;
+    struct block *b = smallest(bytes), *next;
     if (!b && (b = grow()) && size_of(b) < bytes) b = NULL;
     if (b) {
         unhang(b);
+        count = size_of(b) / bytes <= more ? size_of(b) / bytes : more + 1;
         b->head = size_of(b);
-        cut(b, bytes);
-        bytes = size_of(b);
+        cut(b, count * bytes);
+        split(b, bytes, count);
     }
     leave();
-    if (!b) return NULL;
-    heap_thread.kept_taken += bytes;
-    void *p = (char *)b + HEAD;
+    for (next = b; count > 1; count--) next = after(next), hand_give(user(next), size_of(next));
+    return b;
+}
+
+void *packed_alloc_fitting(size_t size, int flags) {
+    size_t bytes = needed(size);
+    if (unlikely((flags & 63) > 4)) return NULL;
+    void *p = hand_take(bytes);
+    if (unlikely(!p)) {
+        struct block *b = take(bytes, heap_thread.hand && bytes < HAND_BINS * HAND_STEP ? MORE : 0);
+        if (!b) return NULL;
+        p = user(b);
+    }
+    heap_thread.kept_taken += size_of(block_of(p));
     return flags & TYPED_ZERO ? memset(p, 0, size) : p;
 }
 
 void packed_free(void *p) {
     struct block *b = block_of(p);
-    enter();
-    size_t size = size_of(b);
-    if (!(b->head & FREE)) { /* else it was freed already, and the program is in error */
-        heap_thread.kept_given += size;
-        struct block *next = after(b);
-        if (next->head & FREE) unhang(next), size += size_of(next);
-        if (b->head & BEFORE_FREE) {
-            b = (struct block *)((uintptr_t)b - *(size_t *)((uintptr_t)b - sizeof(size_t)));
-            unhang(b);
-            size += size_of(b);
-        }
-        hang(b, size, 0);
-    }
-    leave();
+    size_t bytes = size_of(b);
+    if (unlikely(!bytes || b->head & FREE || hand_holds(p, bytes))) return; /* it was freed already, and the program is in error */
+    heap_thread.kept_given += bytes;
+    if (unlikely(!hand_give(p, bytes))) packed_take_back(&p, 1);
 }
 
 size_t packed_usable(const void *p) { return size_of(block_of(p)) - HEAD; }
@@ -169,8 +233,8 @@ size_t packed_usable(const void *p) { return size_of(block_of(p)) - HEAD; }
 bool packed_resize(void *p, size_t size) {
     struct block *b = block_of(p);
     size_t bytes = needed(size), had = size_of(b);
-    if (size > PACKED_MOST || (bytes < had / 2 && had > 1024)) return false;
-    enter();
+    if (bytes == had) return true;
+    if (size > PACKED_MOST || (bytes < had / 2 && had > 1024) || !try_enter()) return false;
     struct block *next = after(b);
     if (bytes > had && next->head & FREE && had + size_of(next) >= bytes) unhang(next), b->head += size_of(next);
     bool fits = size_of(b) >= bytes;
@@ -190,15 +254,36 @@ static void release(struct block *b) {
 }
 
 void packed_purge(void) {
-    if (!packed_on) return;
+    if (!taken) return;
     enter();
     for (unsigned bin = bin_of(PAGE + LEAST); bin < BINS; bin++)
         for (struct block *b = bins[bin]; b; b = b->next) release(b);
     leave();
 }
 
+/* Two looks lie DECAY_NS and more apart. A few pages are not worth the call and the faults. */
+void packed_decay(uint64_t now_ns) {
+    static _Atomic uint64_t last;
+    uint64_t then = atomic_load_explicit(&last, memory_order_relaxed);
+    if (!taken || now_ns - then < DECAY_NS || !atomic_compare_exchange_strong(&last, &then, now_ns) || !try_enter()) return;
+    for (unsigned bin = bin_of(DECAY_LEAST); bin < BINS; bin++)
+        for (struct block *b = bins[bin]; b; b = b->next)
+            if (b->head & OLD) release(b);
+            else b->head |= OLD;
+    leave();
+}
+
 size_t packed_held(void) { return __atomic_load_n(&taken, __ATOMIC_RELAXED) - __atomic_load_n(&gone, __ATOMIC_RELAXED); }
 
-void packed_begin(void) { packed_on = option_number(pack); }
+void packed_begin(void) { packed_on = option_number(pack) == PACK_ALWAYS; }
+
+void packed_consider(size_t small) {
+    static _Atomic bool gave_up;
+    /* a profile of contents (intern/observe.h) is of blocks that jemalloc has placed */
+    if (option_number(pack) != PACK_AUTO || option_number(intern) == INTERN_OBSERVE) return;
+    if (atomic_exchange_explicit(&crowded, 0, memory_order_relaxed) >= CROWD) gave_up = true;
+    packed_on = !gave_up && (packed_on || small >= PACKED_FROM);
+}
+
 void packed_fork_prepare(void) { lock_take(&lock); }
 void packed_fork_done(void) { lock_release(&lock); }

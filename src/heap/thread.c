@@ -1,6 +1,7 @@
 /* thread.c: threads begin, publish and end; see thread.h. */
 #include "heap/thread.h"
 #include "heap/budget.h"
+#include "heap/hand.h"
 #include "heap/jemalloc.h"
 #include "heap/packed.h"
 #include "heap/typed.h"
@@ -66,7 +67,9 @@ static void forget_callers(struct heap_thread *t) {
 /* Which side of the decision a thread is on is looked at when it begins, when it pushes or pops, and now and then. */
 void heap_thread_classify(void) {
     struct heap_thread *t = &heap_thread;
-    int32_t bias = type_is_pushed() || sites_from[SITES_HOST] < HEAP_LARGE || packed_on ? HEAP_CREDIT : 0;
+    bool typed = type_is_pushed() || sites_from[SITES_HOST] < HEAP_LARGE;
+    int32_t bias = typed || packed_on ? HEAP_CREDIT : 0;
+    t->packs = packed_on && !typed;
     t->takes += t->bias - bias;
     t->bias = bias;
     forget_callers(t);
@@ -142,7 +145,7 @@ static void thread_end(void *argument) {
     struct heap_thread *t = &heap_thread;
     if (++t->rounds < LAST_ROUND && pthread_setspecific(key, t) == 0) return;
     kept_thread_end(t), kept_release(true);
-    heap_typed_thread_end(t);
+    heap_typed_thread_end(t), hand_thread_end(t);
     heap_publish();
     heap_budget_thread_end(t);
     if (t->state == THREAD_LIVE) counters_thread_end(t->slot);

@@ -43,6 +43,7 @@ struct heap_thread {
     uint32_t rounds;                     /* of key destructors seen */
     int64_t grant;                       /* heap/budget.h: budget taken and not used */
     uint32_t membrane;                   /* where it is taken, if */
+    bool packs;                          /* biased for packing alone: no type, no rule */
     bool has_membrane, tight;            /* tight: a hard limit has refused; no credit until it does not */
     const void *caller;                  /* who asked, for the slow half */
     uintptr_t salt;                      /* of what `known` says: another one makes all of it stale */
@@ -50,6 +51,7 @@ struct heap_thread {
     int typed_flags[HEAP_TYPES];         /* heap/typed.h: how this thread uses the type; 0: not yet */
     uint16_t typed_cache[HEAP_TYPES];    /* 1 + its cache */
     struct typed_small *typed_small;     /* small blocks of types at hand; NULL: none yet */
+    struct hand *hand;                   /* packed blocks at hand (heap/hand.h); NULL: none yet */
     int32_t until_sample;                /* classified allocations until one is counted for its site */
     struct thread_counters *own;         /* in THREAD_SHARED: the numbers since the last publication */
 };

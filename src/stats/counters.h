@@ -65,6 +65,7 @@ int64_t kv_growth(const struct kv_counters *n, uint64_t now_ns);
 /* HOST_COUNTER(name, unit, help): process-wide numbers that are published now and then */
 #define HOST_COUNTERS(X) \
     X(cached_bytes, "bytes", "free memory that the heap keeps, as of the last refresh") \
+    X(packed_bytes, "bytes", "of the heap, areas of blocks that lie side by side (COPPICE_PACK), without pages that went back") \
     X(resident_bytes, "bytes", "the process's resident memory, as of the last refresh") \
     X(peak_resident_bytes, "bytes", "the highest resident memory seen") \
     X(foreign_frees, "calls", "pointers of another heap that were passed on to it") \

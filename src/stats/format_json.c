@@ -112,6 +112,7 @@ static void host(struct text *t, const struct view *v) {
     key(t, "host"), text_char(t, '{');
     number(t, "live_bytes", v->host.live_bytes);
     if (v->has_cached) number(t, "cached_bytes", counter_get(&h->cached_bytes));
+    if (counter_get(&h->packed_bytes)) number(t, "packed_bytes", counter_get(&h->packed_bytes));
     if (v->has_resident) number(t, "resident_bytes", v->resident_bytes);
     if (v->has_peak_resident) number(t, "peak_resident_bytes", v->peak_resident_bytes);
     number(t, "allocs", v->host.allocs);

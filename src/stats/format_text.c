@@ -43,6 +43,7 @@ static void host(struct text *t, const struct view *v) {
     label(t, "host");
     size(t, "live", v->host.live_bytes);
     if (v->has_cached) size(t, "cached", counter_get(&v->c->host.cached_bytes));
+    if (counter_get(&v->c->host.packed_bytes)) size(t, "packed", counter_get(&v->c->host.packed_bytes));
     if (v->has_resident) size(t, "resident", v->resident_bytes);
     if (v->has_peak_resident) size(t, "peak", v->peak_resident_bytes);
     count(t, "allocs", v->host.allocs), count(t, "frees", v->host.frees);

@@ -1,10 +1,12 @@
 // env: COPPICE_PACK=1
 /* COPPICE_PACK=1: blocks of all sizes, taken, resized and given back by several threads, also each other's, hold what was written into them
  * and overlap nobody; so does a fork's child see it. After a churn that leaves size classes half empty the process holds little more than
- * what is live, and malloc_trim gives whole free pages back. */
+ * what is live, and malloc_trim gives whole free pages back, of what threads freed while others were at it too. A block that is freed twice is
+ * given out once. */
 #include "memory.h"
 #include <malloc.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { THREADS = 4, SLOTS = 512, STEPS = 60000, KEYS = 120000 };
@@ -113,9 +115,64 @@ static void churn(void) {
     CHECK(mapped_kib("Anonymous") - before < held / 8);
 }
 
+static void (*volatile give)(void *) = free;
+
+/* While it is at hand; when it is part of a larger free block, since others of its size came after it; when its page has gone. */
+static void freed_twice(size_t size, int others, bool trim) {
+    enum { MANY = 64 };
+    char *p[MANY], *got[MANY];
+    for (int i = 0; i < MANY; i++) memset(p[i] = get(size), 1, size);
+    for (int i = 0; i < 2 + others; i++) give(p[i]);
+    if (trim) malloc_trim(0);
+    give(p[1]);
+    if (trim) malloc_trim(0);
+    for (int i = 0; i < MANY; i++) {
+        got[i] = get(size);
+        for (int j = 0; j < i; j++) CHECK((size_t)llabs(got[i] - got[j]) >= size);
+        for (int j = 2 + others; j < MANY; j++) CHECK((size_t)llabs(got[i] - p[j]) >= size);
+    }
+    for (int i = 0; i < MANY; i++) give(got[i]);
+    for (int i = 2 + others; i < MANY; i++) give(p[i]);
+}
+
+static void a_large_one_serves_its_like(void) {
+    give(get(30000));
+    void *p = get(2000);
+    CHECK(malloc_usable_size(p) < 2300);
+    give(p);
+}
+
+/* Each takes several of a size, gives them back at once, and ends with some of every size at hand. */
+static void *hoard(void *argument) {
+    void *p[32];
+    for (int round = 0; round < 40; round++)
+        for (size_t size = 40; size < 4000; size += size < 1000 ? 64 : 500) {
+            for (int i = 0; i < 32; i++) CHECK((p[i] = get(size)));
+            for (int i = 0; i < 32; i++) give(p[i]);
+        }
+    return NULL;
+}
+
+/* What they gave back while others were at it, or had at hand at their ends, is there. */
+static void nothing_is_lost_in_a_crowd(void) {
+    enum { CROWD = 8, TIMES = 24 };
+    pthread_t thread[CROWD];
+    long before = mapped_kib("Anonymous");
+    for (int time = 0; time < TIMES; time++) {
+        for (int i = 0; i < CROWD; i++) CHECK(pthread_create(&thread[i], NULL, hoard, NULL) == 0);
+        for (int i = 0; i < CROWD; i++) CHECK(pthread_join(thread[i], NULL) == 0);
+    }
+    malloc_trim(0);
+    printf("%ld KiB held after a crowd\n", mapped_kib("Anonymous") - before);
+    CHECK(mapped_kib("Anonymous") - before < 2000);
+}
+
 int main(void) {
     pthread_t thread[THREADS];
     churn();
+    for (size_t size = 100; size < 4000; size += 2900) freed_twice(size, 0, false), freed_twice(size, 20, false), freed_twice(size, 20, true);
+    a_large_one_serves_its_like();
+    nothing_is_lost_in_a_crowd();
     for (int n = 0; n < SLOTS; n++) CHECK(pthread_mutex_init(&slot[n].lock, NULL) == 0);
     for (intptr_t i = 0; i < THREADS; i++) CHECK(pthread_create(&thread[i], NULL, work, (void *)i) == 0);
     for (int i = 0; i < THREADS; i++) CHECK(pthread_join(thread[i], NULL) == 0);

@@ -1,7 +1,8 @@
 """measure.py: one run of one server in one mode, and what was measured of it.
 
 Memory is the process tree's proportional share (Pss): when it is *ready* (loaded, nothing asked yet), its *mean* and *peak*
-during the load, and *idle*, a while after it. CPU seconds are the tree's, over both passes: on a shared machine they say more
+during the load, and *idle*, a while after it. *First* is the time to an answer's first word, of servers whose load is asked for in pieces
+(ask_for_load): of the load's requests, its median and 99th percentile. CPU seconds are the tree's, over both passes: on a shared machine they say more
 about cost than the clock does. What could not be read is None.
 """
 import json
@@ -38,15 +39,16 @@ def _mean(samples, begin, end):
 def _load(server, port, step):
     if hasattr(server, "send_load"):
         return server.send_load(port, step)
-    return client.send(port, server.path, [server.body(a) for a in server.load], server.in_flight, step)
+    more = getattr(server, "ask_for_load", {})
+    return client.send(port, server.path, [{**server.body(a), **more} for a in server.load], server.in_flight, step)
 
 
 def _one_by_one(server, port, step):
     return client.send(port, server.path, [server.body(a) for a in server.sequential], 1, step) if server.sequential else []
 
 
-def _percentile(answers, share):
-    seconds = sorted(a.seconds for a in answers if a.seconds is not None)
+def _percentile(seconds, share):
+    seconds = sorted(s for s in seconds if s is not None)
     return seconds[min(len(seconds) - 1, int(len(seconds) * share))] if seconds else None
 
 
@@ -73,7 +75,8 @@ def run(server, mode, number, folder, step):
             "errors": [a.error for a in loaded + alone if a.error][:3], "answers": [a.text for a in alone],
             "ready": _mean(samples, began, loading), "mean": mean and mean / MIB, "peak": peak and peak / MIB,
             "idle": _mean(samples, idle - READY_S, idle), "cpu": cpu, "seconds": ended - loading,
-            "p50": _percentile(loaded, 0.5), "p99": _percentile(loaded, 0.99)}
+            **{f"{name}{share}": _percentile(values, share / 100) for share in (50, 99)
+               for name, values in (("p", [a.seconds for a in loaded]), ("first", [a.first for a in loaded]))}}
 
 
 def save(row, file):

@@ -36,7 +36,7 @@ def model(kind):
 
 class Llama(servers.CpuServer):
     """The main job's server and requests."""
-    name, own_allocator, workers = "llama", False, 1
+    name, own_allocator, workers, ask_for_load = "llama", False, 1, {"stream": True}
 
 
 class Fill(servers.CpuServer):

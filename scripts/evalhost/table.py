@@ -5,7 +5,7 @@ from statistics import median
 
 BASE = "glibc"
 MEMORY = ("ready", "mean", "peak", "idle")
-REST = ("cpu", "seconds", "p99")
+REST = {"cpu": "CPU s", "seconds": "load s", "p50": "p50 s", "p99": "p99 s", "first50": "first p50 s", "first99": "first p99 s"}
 
 
 def _values(rows, name):
@@ -23,7 +23,7 @@ def _memory(rows, base, name):
 
 def _plain(rows, name):
     values = _values(rows, name)
-    return f"{median(values):.1f}" if values else "-"
+    return f"{median(values):.2f}" if values else "-"
 
 
 def _equal(rows, base):
@@ -40,7 +40,7 @@ def text(rows):
         of_server = [row for row in rows if row["server"] == server]
         base = [row for row in of_server if row["mode"] == BASE]
         out += [f"### {server}", "", "| mode | runs | " + " | ".join(f"{name}, MiB" for name in MEMORY) +
-                " | CPU s | load s | p99 s | answers equal | errors |", "|---|---|" + "---|" * (len(MEMORY) + len(REST) + 2)]
+                " | " + " | ".join(REST.values()) + " | answers equal | errors |", "|---|---|" + "---|" * (len(MEMORY) + len(REST) + 2)]
         for mode in dict.fromkeys(row["mode"] for row in of_server):
             own = base if mode == BASE else [row for row in of_server if row["mode"] == mode]
             cells = [_memory(own, base, name) for name in MEMORY] + [_plain(own, name) for name in REST]

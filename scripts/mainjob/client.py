@@ -13,10 +13,11 @@ TIMEOUT = 120
 
 
 class Answer(NamedTuple):
-    """What came back: the text, or why there is none; and how long that took."""
+    """What came back: the text, or why there is none; how long that took, and how long its first word where it came in pieces."""
     text: Optional[str]
     error: Optional[str]
     seconds: Optional[float] = None
+    first: Optional[float] = None
 
 
 def get(port, path, timeout=5):
@@ -31,11 +32,31 @@ def get(port, path, timeout=5):
         link.close()
 
 
+def _pieces(reply):
+    """The text of each event of a reply that is a stream of server-sent events."""
+    for line in reply:
+        if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
+            yield json.loads(line[6:]).get("content")
+
+
+def _streamed(reply, began):
+    text, first = "", None
+    for piece in _pieces(reply):
+        if piece and first is None:
+            first = time.monotonic() - began
+        text += piece or ""
+    return Answer(text, None, first=first) if text else Answer(None, "a stream without text")
+
+
 def post(port, path, body):
+    """A body with "stream" is answered in pieces."""
+    began = time.monotonic()
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
         link.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         reply = link.getresponse()
+        if reply.status == 200 and body.get("stream"):
+            return _streamed(reply, began)
         data = reply.read()
         if reply.status != 200:
             return Answer(None, f"status {reply.status}: {data[:200]!r}")

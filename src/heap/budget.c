@@ -72,7 +72,7 @@ static void fill(struct heap_thread *t) {
 
 void heap_budget_adjust(struct heap_thread *t) {
     if (!is_made()) {
-        if (option_number(dtesn_limit) != SIZE_AUTO || *t->allocated >= LOOK_FROM) make();
+        if (option_number(dtesn_limit) != SIZE_AUTO || heap_thread_allocated(t) >= LOOK_FROM) make();
         if (!is_made()) return;
     }
     if (atomic_load_explicit(&left_behind, memory_order_relaxed)) t->grant += atomic_exchange(&left_behind, 0);

@@ -203,7 +203,7 @@ void heap_fork_child_alone(void) {
 void heap_refresh_now_and_then(void) {
     static _Atomic uint64_t last;
     uint64_t now = clock_ns(), then = atomic_load_explicit(&last, memory_order_relaxed);
-    if (*heap_thread.allocated < REFRESH_FROM) return;
+    if (heap_thread_allocated(&heap_thread) < REFRESH_FROM) return;
     if (now - then < REFRESH_NS) {
         serve_if_large(); /* a burst may be over before the next look, and the process idle ever after */
         return;

@@ -15,16 +15,24 @@ static __typeof__(&coppice_type_pop) pop;
 static __typeof__(&coppice_alloc) alloc_typed;
 enum { MANY = 20000 };
 
+/* Where blocks of a type were; untyped ones have two homes, in classes and packed, and are remembered one by one. */
 struct range { uintptr_t low, high; };
 static struct range range[COPPICE_TYPES];
+static uintptr_t untyped[3 * MANY];
+static unsigned untyped_count;
 static void note(enum coppice_type type, void *p) {
-    CHECK(p);
+    CHECK(p && untyped_count < 3 * MANY);
     uintptr_t at = (uintptr_t)p;
+    if (type == COPPICE_UNTYPED) untyped[untyped_count++] = at;
+    if (type == COPPICE_UNTYPED) return;
     struct range *r = &range[type];
     if (!r->low || at < r->low) r->low = at;
     if (at > r->high) r->high = at;
 }
 static bool apart(void) {
+    for (int a = 0; a < COPPICE_TYPES; a++)
+        for (unsigned i = 0; range[a].low && i < untyped_count; i++)
+            if (untyped[i] >= range[a].low && untyped[i] <= range[a].high) return false;
     for (int a = 0; a < COPPICE_TYPES; a++)
         for (int b = 0; b < a; b++)
             if (range[a].low && range[b].low && range[a].low <= range[b].high && range[b].low <= range[a].high) return false;

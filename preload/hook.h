@@ -64,6 +64,7 @@ static inline void *hook_packed(struct kind kind, size_t size, int flags) {
 /* Memory of the type that the thread, or what is known of the caller, says; NULL: of no type. flags: as heap_typed_alloc's,
  * -1 for a request that is an error. */
 static inline void *hook_typed(size_t size, enum site_api api, int flags) {
+    if (heap_thread.packs && size < HEAP_LARGE) return packed_alloc(size, flags);
     struct kind kind = heap_kind(size, api);
     if (unlikely((heap_thread.until_sample -= size < HEAP_LARGE ? 1 : SAMPLE_LARGE) < 0)) return heap_sampled(kind, size, flags) ?: hook_packed(kind, size, flags);
     return likely(kind.type == COPPICE_UNTYPED) || flags < 0 ? hook_packed(kind, size, flags) : heap_typed_alloc(kind, size, flags);

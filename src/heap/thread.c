@@ -110,6 +110,14 @@ static void settle_if_worth_it(const struct thread_counters *own) {
     if (counter_get(&own->allocs) >= 1024 || counter_get(&own->bytes_allocated) >= 1 << 20) heap_settle_child();
 }
 
+/* What jemalloc has in this thread's cache would lie there unused. */
+static void begin_to_pack(struct heap_thread *t) {
+    int saved = errno;
+    t->has_packed = true;
+    je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    errno = saved;
+}
+
 /* A thread without a slot or in an unsettled child, and every sixteenth publication of the others. */
 static COLD void publish_rarely(struct heap_thread *t) {
     if (unlikely(atomic_load_explicit(&child_unsettled, memory_order_relaxed))) settle_if_worth_it(t->own);
@@ -118,6 +126,7 @@ static COLD void publish_rarely(struct heap_thread *t) {
     t->until_rare = t->state == THREAD_SHARED ? 0 : RARE_EVERY;
     kept_release(false);
     heap_thread_classify();
+    if (unlikely(t->packs && !t->has_packed)) begin_to_pack(t);
     if (atomic_load_explicit(&child_unsettled, memory_order_relaxed)) return;
     heap_refresh_now_and_then();
     if (unlikely(control_is_asked()) && !service_runs()) control_serve(false);

@@ -198,23 +198,25 @@ void heap_fork_child_alone(void) {
     demand_fork_child(&demand);
 }
 
-/* Looking needs a descriptor and a few system calls, which a small process in a sandbox may not make: only those that have
- * used 16 MiB are looked at from inside malloc. */
+/* Looking at the whole process needs a descriptor and a few system calls, which a small process in a sandbox may not make: only those that
+ * have used 16 MiB are looked at from inside malloc; its own heap alone from PACKED_FROM on. */
 void heap_refresh_now_and_then(void) {
     static _Atomic uint64_t last;
-    uint64_t now = clock_ns(), then = atomic_load_explicit(&last, memory_order_relaxed);
-    if (heap_thread_allocated(&heap_thread) < REFRESH_FROM) return;
+    uint64_t now = clock_ns(), then = atomic_load_explicit(&last, memory_order_relaxed), used = heap_thread_allocated(&heap_thread);
+    if (used < PACKED_FROM) return;
     if (now - then < REFRESH_NS) {
-        serve_if_large(); /* a burst may be over before the next look, and the process idle ever after */
+        if (used >= REFRESH_FROM) serve_if_large(); /* a burst may be over before the next look, and the process idle ever after */
         return;
     }
     if (!atomic_compare_exchange_strong(&last, &then, now)) return;
     int saved = errno;
-    heap_decay();
-    heap_budget_settle(now);
-    life_sweep(now);
-    heap_refresh_resident();
+    if (used >= REFRESH_FROM) {
+        heap_decay();
+        heap_budget_settle(now);
+        life_sweep(now);
+        heap_refresh_resident();
+    }
     refresh_cached();
-    serve_if_large();
+    if (used >= REFRESH_FROM) serve_if_large();
     errno = saved;
 }

@@ -13,7 +13,7 @@
 
 enum { FREE = 1, BEFORE_FREE = 2, CLEAN = 4 /* its whole pages have gone */, OLD = 8 /* it was free when we looked last */, MARKS = 15 };
 #define DECAY_NS 2000000000u /* as jemalloc's (heap.c) */
-enum { HEAD = 8, LEAST = 32, AREA = 4 << 20, PAGE = 4096, EXACT = 64, STEPS = 32, BINS = EXACT + 16 * STEPS, TRIES = 16, MORE = 3, DECAY_LEAST = 32 << 10, CROWD = 200 };
+enum { HEAD = 8, LEAST = 32, AREA = 4 << 20, PAGE = 4096, EXACT = 64, STEPS = 32, BINS = EXACT + 16 * STEPS, TRIES = 16, MORE = 3, DECAY_LEAST = 32 << 10, CROWD = 200, CROWDED_LOOKS = 5 };
 
 struct block {
     size_t head;                /* size and marks */
@@ -277,12 +277,13 @@ size_t packed_held(void) { return __atomic_load_n(&taken, __ATOMIC_RELAXED) - __
 
 void packed_begin(void) { packed_on = option_number(pack) == PACK_ALWAYS; }
 
+/* One look may be crowded because the one thread that had the lock lost its processor. */
 void packed_consider(size_t small) {
-    static _Atomic bool gave_up;
+    static _Atomic unsigned crowded_looks; /* in a row */
     /* a profile of contents (intern/observe.h) is of blocks that jemalloc has placed */
-    if (option_number(pack) != PACK_AUTO || option_number(intern) == INTERN_OBSERVE) return;
-    if (atomic_exchange_explicit(&crowded, 0, memory_order_relaxed) >= CROWD) gave_up = true;
-    packed_on = !gave_up && (packed_on || small >= PACKED_FROM);
+    if (option_number(pack) != PACK_AUTO || option_number(intern) == INTERN_OBSERVE || crowded_looks >= CROWDED_LOOKS) return;
+    crowded_looks = atomic_exchange_explicit(&crowded, 0, memory_order_relaxed) >= CROWD ? crowded_looks + 1 : 0;
+    packed_on = crowded_looks < CROWDED_LOOKS && (packed_on || small >= PACKED_FROM);
 }
 
 void packed_fork_prepare(void) { lock_take(&lock); }

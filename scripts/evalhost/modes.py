@@ -51,6 +51,7 @@ MODES = [
     Mode("coppice", "coppice", {}),
     Mode("coppice-pages", "coppice", {"COPPICE_INTERN": "pages"}),
     Mode("coppice-packed", "coppice", {"COPPICE_PACK": "1"}),
+    Mode("coppice-unpacked", "coppice", {"COPPICE_PACK": "0"}),
     Mode("coppice-kernel-merges", "coppice", {"COPPICE_INTERN": "pages", "COPPICE_SHARE_BACKEND": "kernel", "COPPICE_ZERO_RECLAIM": "off"}),
     Mode("coppice-unprivileged", "coppice", {"COPPICE_ZERO_RECLAIM": "off"}),
     Mode("coppice-plain-clears", "coppice", {"COPPICE_LAZY_CLEAR": "0"}),

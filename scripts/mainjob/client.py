@@ -32,20 +32,16 @@ def get(port, path, timeout=5):
         link.close()
 
 
-def _pieces(reply):
-    """The text of each event of a reply that is a stream of server-sent events."""
-    for line in reply:
-        if line.startswith(b"data: ") and line.strip() != b"data: [DONE]":
-            yield json.loads(line[6:]).get("content")
-
-
 def _streamed(reply, began):
-    text, first = "", None
-    for piece in _pieces(reply):
-        if piece and first is None:
-            first = time.monotonic() - began
-        text += piece or ""
-    return Answer(text, None, first=first) if text else Answer(None, "a stream without text")
+    """A stream of server-sent events, each with a piece of the text; the last says that it is. A stream that was cut off is an error."""
+    text, first, event = "", None, {}
+    for line in reply:
+        if line.startswith(b"data: {"):
+            event = json.loads(line[6:])
+            text += event.get("content") or ""
+            if text and first is None:
+                first = time.monotonic() - began
+    return Answer(text, None, first=first) if text and event.get("stop") else Answer(None, f"a stream that ends with {event}")
 
 
 def post(port, path, body):

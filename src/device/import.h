@@ -3,7 +3,7 @@
  * An *import* is the pages of one such block, mapped side by side at addresses of their own, for one context. Opening the same handle in
  * the same context again counts, and answers the same address; the last close unmaps. Works with either backend. The device of
  * the context may reach it, and those whose contexts have opened peer access to it. Unmapping is not ordered with streams: the last
- * close waits for the context's work (a lost one has none); while a stream captures nothing is waited for, and the import stays *idle* (count 0)
+ * close waits for the context's work (that of a lost one as far as the driver lets it); while a stream captures nothing is waited for, and the import stays *idle* (count 0)
  * until a later call finds that its epoch has passed.
  *
  * Nothing that another process says is believed: sizes are compared with the handle's, descriptors are the driver's to judge, and who breaks

@@ -23,7 +23,6 @@ struct hand {
 /* What stands in the second word of p while it is at hand. */
 static inline size_t hand_mark(const void *p) { return ~(uintptr_t)p; }
 static inline size_t *hand_word(void *p) { return (size_t *)p + HAND_MARK; }
-static inline bool hand_has(const struct hand *h, size_t bytes) { return bytes / HAND_STEP < HAND_BINS && h->count[bytes / HAND_STEP] > 0; }
 
 /* A block of `bytes` with its header, or of a little more where it is large; NULL: none. */
 void *hand_take_large(struct hand *h, size_t bytes);

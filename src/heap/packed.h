@@ -25,7 +25,7 @@ extern struct heap_range packed_first __attribute__((visibility("hidden")));
 static inline bool packed_owns_fast(const void *p) { return (uintptr_t)p - packed_first.base < packed_first.length; }
 /* Once, when options are known. */
 void packed_begin(void);
-/* Begins to pack, or gives it up; called ten times a second, with the bytes that the process has in small blocks. */
+/* Begins to pack, or gives it up: at each look of the heap at itself, with the bytes that the process has in small blocks. */
 void packed_consider(size_t small);
 /* A block; flags as heap_typed_alloc's, -1 too. NULL: of another size, aligned to more than 16, no memory, or another thread was at it. */
 void *packed_alloc_fitting(size_t size, int flags);

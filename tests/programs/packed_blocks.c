@@ -2,8 +2,9 @@
 /* COPPICE_PACK=1: blocks of all sizes, taken, resized and given back by several threads, also each other's, hold what was written into them
  * and overlap nobody; so does a fork's child see it. After a churn that leaves size classes half empty the process holds little more than
  * what is live, and malloc_trim gives whole free pages back, of what threads freed while others were at it too. A block that is freed twice is
- * given out once. */
+ * given out once. A process that packs looks at itself as any other, and says how much is packed. */
 #include "memory.h"
+#include "statistic.h"
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -109,6 +110,8 @@ static void churn(void) {
     long held = mapped_kib("Anonymous") - before;
     printf("%zu KiB live, %ld KiB held\n", live >> 10, held);
     CHECK(held < (long)(live >> 10) * 14 / 10);
+    double packed = number_in(statistics(), "packed_bytes");
+    CHECK(packed >= (double)live && packed < (double)(live * 2));
     while (count > 0) free(key[--count]);
     malloc_trim(0);
     printf("%ld KiB held after all was freed\n", mapped_kib("Anonymous") - before);

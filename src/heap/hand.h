@@ -1,9 +1,9 @@
 /* hand.h: packed blocks (packed.h) that a thread has *at hand*: those it freed last, for its next requests of the same size.
  *
  * Blocks of up to 1 KiB have a bin for each size, HAND_DEPTH deep; of larger ones the last HAND_LARGE are kept, and one serves a request
- * that is up to an eighth smaller. A bin that is full gives half of it back, one that is empty may get a few from the same cut
- * (packed.c): either way the heap's one lock is taken once for several blocks. A block at hand is free for the program and live
- * for its neighbours. Its second word is a mark, so that one that is freed twice is found; whoever takes it gets the mark removed.
+ * that is up to an eighth smaller. A bin that is full gives half of it back, so that the heap's one lock is taken once for several. A block
+ * at hand is free for the program and live for its neighbours. Its second word is a mark, so that one that is freed twice is found;
+ * whoever takes it gets the mark removed.
  * All is the owner's; nothing is made in a thread that has no slot (thread.h) or has ended. */
 #ifndef COPPICE_HEAP_HAND_H
 #define COPPICE_HEAP_HAND_H

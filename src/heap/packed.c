@@ -13,7 +13,7 @@
 
 enum { FREE = 1, BEFORE_FREE = 2, CLEAN = 4 /* its whole pages have gone */, OLD = 8 /* it was free when we looked last */, MARKS = 15 };
 #define DECAY_NS 2000000000u /* as jemalloc's (heap.c) */
-enum { HEAD = 8, LEAST = 32, AREA = 4 << 20, PAGE = 4096, EXACT = 64, STEPS = 32, BINS = EXACT + 16 * STEPS, TRIES = 16, MORE = 3, DECAY_LEAST = 32 << 10, CROWD = 200, CROWDED_LOOKS = 5 };
+enum { HEAD = 8, LEAST = 32, AREA = 4 << 20, PAGE = 4096, EXACT = 64, STEPS = 32, BINS = EXACT + 16 * STEPS, TRIES = 16, DECAY_LEAST = 32 << 10, CROWD = 200, CROWDED_LOOKS = 5 };
 
 struct block {
     size_t head;                /* size and marks */
@@ -180,30 +180,17 @@ static size_t needed(size_t size) {
     return bytes < LEAST ? LEAST : bytes;
 }
 
-/* A live block becomes `count` of `bytes` each; the last has what is left over. */
-static void split(struct block *b, size_t bytes, size_t count) {
-    for (size_t rest = size_of(b); count > 1; count--) {
-        rest -= bytes;
-        b->head = bytes, b = after(b), b->head = rest;
-    }
-}
-
-/* A block, and up to `more` of the same size that come to hand if they can be cut from the same one. NULL: no memory, or another thread
- * is here. */
-static struct block *take(size_t bytes, size_t more) {
-    size_t count = 0;
+/* NULL: no memory, or another thread is here. */
+static struct block *take(size_t bytes) {
     if (unlikely(!try_enter())) return NULL;
-    struct block *b = smallest(bytes), *next;
+    struct block *b = smallest(bytes);
     if (!b && (b = grow()) && size_of(b) < bytes) b = NULL;
     if (b) {
         unhang(b);
-        count = size_of(b) / bytes <= more ? size_of(b) / bytes : more + 1;
         b->head = size_of(b);
-        cut(b, count * bytes);
-        split(b, bytes, count);
+        cut(b, bytes);
     }
     leave();
-    for (next = b; count > 1; count--) next = after(next), hand_give(user(next), size_of(next));
     return b;
 }
 
@@ -212,7 +199,7 @@ void *packed_alloc_fitting(size_t size, int flags) {
     if (unlikely((flags & 63) > 4)) return NULL;
     void *p = hand_take(bytes);
     if (unlikely(!p)) {
-        struct block *b = take(bytes, heap_thread.hand && bytes < HAND_BINS * HAND_STEP ? MORE : 0);
+        struct block *b = take(bytes);
         if (!b) return NULL;
         p = user(b);
     }

@@ -1,8 +1,8 @@
 // env: COPPICE_PACK=1
 /* COPPICE_PACK=1: blocks of all sizes, taken, resized and given back by several threads, also each other's, hold what was written into them
- * and overlap nobody; so does a fork's child see it. After a churn that leaves size classes half empty the process holds little more than
- * what is live, and malloc_trim gives whole free pages back, of what threads freed while others were at it too. A block that is freed twice is
- * given out once. A process that packs looks at itself as any other, and says how much is packed. */
+ * and overlap nobody; so does a fork's child see it. What is asked for in turn lies together, so that after a churn that leaves size classes
+ * half empty the process holds little more than what is live; malloc_trim gives whole free pages back, of what threads freed while others were
+ * at it too. A block that is freed twice is given out once. A process that packs looks at itself as any other, and says how much is packed. */
 #include "memory.h"
 #include "statistic.h"
 #include <malloc.h>
@@ -84,6 +84,17 @@ static void child(void) {
     CHECK(bad == 0);
 }
 
+/* What it says is packed. It looks at itself while it allocates, a few times a second. */
+static double packed_soon(size_t least) {
+    double packed = 0;
+    for (int tries = 0; tries < 100 && packed < (double)least; tries++) {
+        usleep(20000);
+        for (int i = 0; i < 1000; i++) free(get(4096));
+        packed = number_in(statistics(), "packed_bytes");
+    }
+    return packed;
+}
+
 static void churn(void) {
     static void *key[2 * KEYS];
     uint64_t s = 42;
@@ -110,7 +121,7 @@ static void churn(void) {
     long held = mapped_kib("Anonymous") - before;
     printf("%zu KiB live, %ld KiB held\n", live >> 10, held);
     CHECK(held < (long)(live >> 10) * 14 / 10);
-    double packed = number_in(statistics(), "packed_bytes");
+    double packed = packed_soon(live);
     CHECK(packed >= (double)live && packed < (double)(live * 2));
     while (count > 0) free(key[--count]);
     malloc_trim(0);
@@ -118,13 +129,50 @@ static void churn(void) {
     CHECK(mapped_kib("Anonymous") - before < held / 8);
 }
 
+/* What a program asks for in turn lies together, small ones too: freed together they make room for one block of their size. */
+static void neighbours(void) {
+    enum { MANY = 20000, PARTS = 3 };
+    static const size_t part[PARTS] = { 24, 200, 20 };
+    static void *key[MANY][PARTS], *large[MANY / 2];
+    uint64_t s = 7;
+    for (int i = 0; i < MANY; i++)
+        for (int j = 0; j < PARTS; j++) CHECK((key[i][j] = get(part[j]))), memset(key[i][j], 1, part[j]);
+    long before = mapped_kib("Anonymous");
+    for (int gone = 0; gone < MANY / 2;) {
+        int i = (int)(next_random(&s) % MANY);
+        if (!key[i][0]) continue;
+        for (int j = 0; j < PARTS; j++) free(key[i][j]), key[i][j] = NULL;
+        gone++;
+    }
+    for (int i = 0; i < MANY / 2; i++) CHECK((large[i] = get(264))), memset(large[i], 1, 264);
+    printf("%ld KiB held, and %ld more\n", before, mapped_kib("Anonymous") - before);
+    CHECK(mapped_kib("Anonymous") - before < MANY / 2 * 264 / 1024 / 8);
+    for (int i = 0; i < MANY; i++)
+        for (int j = 0; j < PARTS; j++) free(key[i][j]);
+    for (int i = 0; i < MANY / 2; i++) free(large[i]);
+    malloc_trim(0);
+}
+
+/* 25 to 32 bytes would take 48 with their header: they stay in their class. */
+static void which_sizes(void) {
+    for (size_t size = 9; size <= 40 << 10; size++) {
+        void *p = get(size);
+        bool packed = size >= 17 && size <= 32768 && !(size >= 25 && size <= 32);
+        CHECK((malloc_usable_size(p) % 16 == 8) == packed); /* a class is a multiple of 16 */
+        free(p);
+    }
+}
+
 static void (*volatile give)(void *) = free;
+
+static int by_address(const void *a, const void *b) { return (*(char *const *)a > *(char *const *)b) - (*(char *const *)a < *(char *const *)b); }
 
 /* While it is at hand; when it is part of a larger free block, since others of its size came after it; when its page has gone. */
 static void freed_twice(size_t size, int others, bool trim) {
     enum { MANY = 64 };
     char *p[MANY], *got[MANY];
     for (int i = 0; i < MANY; i++) memset(p[i] = get(size), 1, size);
+    qsort(p, MANY, sizeof *p, by_address);
     for (int i = 0; i < 2 + others; i++) give(p[i]);
     if (trim) malloc_trim(0);
     give(p[1]);
@@ -172,7 +220,9 @@ static void nothing_is_lost_in_a_crowd(void) {
 
 int main(void) {
     pthread_t thread[THREADS];
-    churn();
+    neighbours();
+    churn(); /* before which_sizes: only packed memory has been asked for till now */
+    which_sizes();
     for (size_t size = 100; size < 4000; size += 2900) freed_twice(size, 0, false), freed_twice(size, 20, false), freed_twice(size, 20, true);
     a_large_one_serves_its_like();
     nothing_is_lost_in_a_crowd();

@@ -30,12 +30,11 @@ static void give_large(struct hand *h, void *p, size_t bytes) {
     *l = (struct hand_large){ p, bytes };
 }
 
-/* Half of what a bin holds goes, the oldest. */
-static void make_room(struct hand *h, size_t bin) {
-    enum { HALF = HAND_DEPTH / 2 };
-    packed_take_back(h->block[bin], HALF);
-    memmove(h->block[bin], h->block[bin] + HALF, HALF * sizeof *h->block[bin]);
-    h->count[bin] = HALF;
+/* The oldest `n` of a bin go. */
+static void give_oldest(struct hand *h, size_t bin, unsigned n) {
+    packed_take_back(h->block[bin], n);
+    memmove(h->block[bin], h->block[bin] + n, (h->count[bin] - n) * sizeof *h->block[bin]);
+    h->count[bin] = (uint8_t)(h->count[bin] - n);
 }
 
 bool hand_give_slowly(void *p, size_t bytes) {
@@ -44,7 +43,7 @@ bool hand_give_slowly(void *p, size_t bytes) {
     if (!h) return false;
     *hand_word(p) = hand_mark(p);
     if (bin >= HAND_BINS) return give_large(h, p, bytes), true;
-    if (h->count[bin] == HAND_DEPTH) make_room(h, bin);
+    if (h->count[bin] == HAND_DEPTH) give_oldest(h, bin, HAND_DEPTH / 2);
     h->block[bin][h->count[bin]++] = p;
     return true;
 }
@@ -60,11 +59,18 @@ bool hand_holds_marked(const void *p, size_t bytes) {
     return false;
 }
 
-void hand_flush(struct heap_thread *t) {
+void hand_halve(struct heap_thread *t) {
     struct hand *h = t->hand;
-    for (unsigned bin = 0; h && bin < HAND_BINS; bin++) packed_take_back(h->block[bin], h->count[bin]), h->count[bin] = 0;
-    for (unsigned i = 0; h && i < HAND_LARGE; i++)
-        if (h->large[i].p) packed_take_back(&h->large[i].p, 1), h->large[i].p = NULL;
+    for (unsigned bin = 0; h && bin < HAND_BINS; bin++) give_oldest(h, bin, (h->count[bin] + 1u) / 2);
+    for (unsigned i = 0; h && i < HAND_LARGE / 2; i++) {
+        struct hand_large *l = &h->large[h->oldest];
+        if (l->p) packed_take_back(&l->p, 1), l->p = NULL;
+        h->oldest = (h->oldest + 1) % HAND_LARGE;
+    }
+}
+
+void hand_flush(struct heap_thread *t) {
+    for (unsigned depth = HAND_DEPTH; depth > 0; depth /= 2) hand_halve(t);
 }
 
 void hand_thread_end(struct heap_thread *t) {

@@ -1,7 +1,8 @@
 /* hand.h: packed blocks (packed.h) that a thread has *at hand*: those it freed last, for its next requests of the same size.
  *
  * Blocks of up to 1 KiB have a bin for each size, HAND_DEPTH deep; of larger ones the last HAND_LARGE are kept, and one serves a request
- * that is up to an eighth smaller. A bin that is full gives half of it back, so that the heap's one lock is taken once for several. A block
+ * that is up to an eighth smaller. A bin that is full gives half of it back, so that the heap's one lock is taken once for several; and of all
+ * that lies there the older half goes back now and then (thread.c), so that nothing stays that the thread does not come back to. A block
  * at hand is free for the program and live for its neighbours. Its second word is a mark, so that one that is freed twice is found;
  * whoever takes it gets the mark removed.
  * All is the owner's; nothing is made in a thread that has no slot (thread.h) or has ended. */
@@ -49,7 +50,8 @@ static inline bool hand_give(void *p, size_t bytes) {
 bool hand_holds_marked(const void *p, size_t bytes) COLD;
 static inline bool hand_holds(void *p, size_t bytes) { return unlikely(*hand_word(p) == hand_mark(p)) && hand_holds_marked(p, bytes); }
 
-/* The thread's hand is emptied; and, at its end, given up. */
+/* The older half of what the thread has at hand goes back; all of it; and, at the thread's end, the hand itself. */
+void hand_halve(struct heap_thread *t);
 void hand_flush(struct heap_thread *t);
 void hand_thread_end(struct heap_thread *t);
 #endif

@@ -19,7 +19,7 @@ static _Atomic bool child_unsettled; /* a fork's child whose counters are still 
 
 /* Programs' own key destructors free memory too: ours lets them go first, as far as rounds of destructors allow. */
 enum { LAST_ROUND = 3 };
-enum { RARE_EVERY = 16 };
+enum { RARE_EVERY = 16, AGED_EVERY = 16 };
 
 /* --- beginning */
 
@@ -110,11 +110,13 @@ static void settle_if_worth_it(const struct thread_counters *own) {
     if (counter_get(&own->allocs) >= 1024 || counter_get(&own->bytes_allocated) >= 1 << 20) heap_settle_child();
 }
 
-/* What jemalloc has in this thread's cache would lie there unused. */
-static void begin_to_pack(struct heap_thread *t) {
+/* What a thread has at hand is what it once needed at the same time: the half that it has not come back to goes. Of jemalloc's cache a thread
+ * that packs is served seldom, and still fills it with what it frees from before. */
+static COLD void age(struct heap_thread *t) {
     int saved = errno;
-    t->has_packed = true;
-    je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+    t->until_aged = AGED_EVERY - 1;
+    hand_halve(t);
+    if (t->packs) je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     errno = saved;
 }
 
@@ -126,7 +128,7 @@ static COLD void publish_rarely(struct heap_thread *t) {
     t->until_rare = t->state == THREAD_SHARED ? 0 : RARE_EVERY;
     kept_release(false);
     heap_thread_classify();
-    if (unlikely(t->packs && !t->has_packed)) begin_to_pack(t);
+    if ((t->packs || t->hand) && t->until_aged-- == 0) age(t);
     if (atomic_load_explicit(&child_unsettled, memory_order_relaxed)) return;
     heap_refresh_now_and_then();
     if (unlikely(control_is_asked()) && !service_runs()) control_serve(false);

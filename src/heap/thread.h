@@ -43,7 +43,8 @@ struct heap_thread {
     uint32_t rounds;                     /* of key destructors seen */
     int64_t grant;                       /* heap/budget.h: budget taken and not used */
     uint32_t membrane;                   /* where it is taken, if */
-    bool packs, has_packed;              /* packs: biased for packing alone: no type, no rule; has_packed: it was so once */
+    uint32_t until_aged;                 /* rare looks until what it has at hand ages */
+    bool packs;                          /* biased for packing alone: no type, no rule */
     bool has_membrane, tight;            /* tight: a hard limit has refused; no credit until it does not */
     const void *caller;                  /* who asked, for the slow half */
     uintptr_t salt;                      /* of what `known` says: another one makes all of it stale */

@@ -2,7 +2,8 @@
 /* COPPICE_PACK=1: blocks of all sizes, taken, resized and given back by several threads, also each other's, hold what was written into them
  * and overlap nobody; so does a fork's child see it. What is asked for in turn lies together, so that after a churn that leaves size classes
  * half empty the process holds little more than what is live; malloc_trim gives whole free pages back, of what threads freed while others were
- * at it too. A block that is freed twice is given out once. A process that packs looks at itself as any other, and says how much is packed. */
+ * at it too. A block that is freed twice is given out once. What a thread has at hand and does not come back to goes back. A process that packs
+ * looks at itself as any other, and says how much is packed. */
 #include "memory.h"
 #include "statistic.h"
 #include <malloc.h>
@@ -186,6 +187,53 @@ static void freed_twice(size_t size, int others, bool trim) {
     for (int i = 2 + others; i < MANY; i++) give(p[i]);
 }
 
+/* A page that went back stays away, whatever is freed again on it. */
+static void freed_twice_after_its_page_has_gone(void) {
+    enum { MANY = 2000, SIZE = 2900 };
+    static char *p[MANY];
+    for (int i = 0; i < MANY; i++) memset(p[i] = get(SIZE), 1, SIZE);
+    for (int i = 0; i < MANY; i++) give(p[i]);
+    malloc_trim(0);
+    long before = mapped_kib("Anonymous");
+    for (int i = 0; i < MANY; i++) give(p[i]);
+    printf("%ld KiB came back\n", mapped_kib("Anonymous") - before);
+    CHECK(mapped_kib("Anonymous") - before < 200);
+}
+
+int mallctl(const char *name, void *old, size_t *old_length, void *new, size_t new_length) __attribute__((weak)); /* the library has it */
+static size_t in_thread_caches(void) {
+    uint64_t epoch = 1;
+    size_t bytes = 0, length = sizeof bytes;
+    CHECK(mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) == 0);
+    CHECK(mallctl("stats.arenas.4096.tcache_bytes", &bytes, &length, NULL, 0) == 0);
+    return bytes;
+}
+
+/* Two neighbours that are freed stay at hand, each by itself, and larger blocks in jemalloc's cache; while the thread goes on with blocks of
+ * another size the two become one, and the cache is emptied. */
+static void what_nobody_comes_back_to_goes(void) {
+    enum { MANY = 64, CACHED = 4, SIZE = 1000, BOTH = 2 * (SIZE + 8) - 8 };
+    char *p[MANY], *large[CACHED], *got[MANY];
+    int i, found = -1;
+    for (i = 0; i < CACHED; i++) CHECK((large[i] = get(60000)));
+    for (i = 0; i < CACHED; i++) give(large[i]);
+    CHECK(in_thread_caches() >= CACHED * 60000);
+    for (i = 0; i < MANY; i++) CHECK((p[i] = get(SIZE)));
+    qsort(p, MANY, sizeof *p, by_address);
+    for (i = 1; p[i + 2] - p[i - 1] != 3 * (SIZE + 8);) CHECK(++i + 2 < MANY); /* between two that stay */
+    give(p[i]), give(p[i + 1]);
+    CHECK(get(SIZE) == p[i + 1]);
+    give(p[i + 1]);
+    for (int n = 0; n < 200000; n++) give(get(100));
+    for (int n = 0; n < MANY; n++)
+        if ((got[n] = get(BOTH)) == p[i]) found = n;
+    CHECK(found >= 0);
+    CHECK(in_thread_caches() < 60000);
+    for (int n = 0; n < MANY; n++) give(got[n]);
+    for (int n = 0; n < MANY; n++)
+        if (n != i && n != i + 1) give(p[n]);
+}
+
 static void a_large_one_serves_its_like(void) {
     give(get(30000));
     void *p = get(2000);
@@ -224,7 +272,9 @@ int main(void) {
     churn(); /* before which_sizes: only packed memory has been asked for till now */
     which_sizes();
     for (size_t size = 100; size < 4000; size += 2900) freed_twice(size, 0, false), freed_twice(size, 20, false), freed_twice(size, 20, true);
+    freed_twice_after_its_page_has_gone();
     a_large_one_serves_its_like();
+    what_nobody_comes_back_to_goes();
     nothing_is_lost_in_a_crowd();
     for (int n = 0; n < SLOTS; n++) CHECK(pthread_mutex_init(&slot[n].lock, NULL) == 0);
     for (intptr_t i = 0; i < THREADS; i++) CHECK(pthread_create(&thread[i], NULL, work, (void *)i) == 0);

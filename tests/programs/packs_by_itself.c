@@ -75,13 +75,18 @@ static void *crowd(void *argument) {
     return NULL;
 }
 
-static void ends_in_a_crowd(void) {
+/* For a second or two: five looks and more. While they are at it a block that is not packed says nothing: the lock may have been taken. */
+static void meet(void) {
     pthread_t thread[THREADS];
+    atomic_store(&stop, 0);
     for (intptr_t i = 0; i < THREADS; i++) CHECK(pthread_create(&thread[i], NULL, crowd, (void *)(i + 1)) == 0);
-    for (int i = 0; i < OFTEN && packs(); i++) work();
+    for (int i = 0; i < 50; i++) work();
     atomic_store(&stop, 1);
     for (int i = 0; i < THREADS; i++) CHECK(pthread_join(thread[i], NULL) == 0);
-    for (int i = 0; i < 20; i++) work();
+}
+
+static void ends_in_a_crowd(void) {
+    for (int i = 0; i < 10 && packs(); i++) meet();
     CHECK(!packs());
 }
 

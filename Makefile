@@ -64,6 +64,11 @@ $(B)/tests/unit/%: tests/unit/%.c $(UNIT_OBJ)
 	  $$(pkg-config --cflags --libs check) -rdynamic -lm -ldl -lpthread
 unit: $(UNIT) ## build the unit tests
 
+# counts what a program asks of any allocator: eval-host's --asked
+$(B)/asked.so: scripts/evalhost/asked.c | build/deps/config.mk
+	$(Q)$(CC) -std=gnu11 -O2 -g -fPIC -fno-builtin -D_GNU_SOURCE -Wall -Wextra -Wshadow $(WERROR) -shared $< -o $@ -ldl -lpthread
+unit: $(B)/asked.so
+
 -include tests/tests.mk tests/device/device.mk tests/bench/bench.mk
 
 run: all ## the main job: two real servers, without and with Coppice
@@ -86,7 +91,7 @@ debug: ## the library with its invariants checked, in build/debug
 	$(Q)$(MAKE) B=build/debug EXTRA=-DCOPPICE_DEBUG build/debug/libcoppice.so
 clients: all ## the large real programs: PyTorch, ONNX Runtime (several GB are fetched once)
 	$(Q)tests/run 'clients/*'
-eval-host: all ## host memory of real servers by allocator, interleaved (hours; scripts/evalhost/run has a choice)
+eval-host: all $(B)/asked.so ## host memory of real servers by allocator, interleaved (hours; scripts/evalhost/run has a choice)
 	$(Q)scripts/evalhost/run
 mutants: all unit ## plant mistakes in the pool and see the tests find each
 	$(Q)tests/mutants/run

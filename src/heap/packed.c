@@ -142,9 +142,20 @@ static void leave_for_others(void *const *p, unsigned count) {
     while (!atomic_compare_exchange_weak_explicit(&waiting, &top, p[count - 1], memory_order_release, memory_order_relaxed));
 }
 
+/* The memory that give_back will look at comes for several blocks at once, not for one after another. */
+static void look_ahead(void *const *p, unsigned count) {
+    for (unsigned i = 0; i < count; i++) __builtin_prefetch(after(block_of(p[i])), 1);
+    for (unsigned i = 0; i < count; i++) {
+        const struct block *b = block_of(p[i]), *next = after(b);
+        if (next->head & FREE) __builtin_prefetch(next->next, 1), __builtin_prefetch(next->before, 1);
+        if (b->head & BEFORE_FREE) __builtin_prefetch((char *)b - *(size_t *)((uintptr_t)b - sizeof(size_t)), 1);
+    }
+}
+
 void packed_take_back(void *const *p, unsigned count) {
     if (count == 0) return;
     if (unlikely(!try_enter())) return leave_for_others(p, count);
+    look_ahead(p, count);
     for (unsigned i = 0; i < count; i++) give_back(block_of(p[i]));
     leave();
 }

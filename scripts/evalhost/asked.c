@@ -2,9 +2,10 @@
  *
  * Preloaded in front of an allocator it counts each block under the size that was asked for, and a few times a second appends to the file
  * $ASKED/PID a record: when (CLOCK_MONOTONIC), how much of what was asked for is resident, and what this library itself has resident. Small
- * blocks count as resident; of large ones the kernel is asked page by page. What a process holds beyond that is what its allocator costs it,
- * and differs between allocators much less from run to run than peaks do, which hang on which requests meet.
- * Blocks lie in open tables under a lock each. A fork's child counts on, and writes nothing. */
+ * blocks count as resident; of large ones the kernel is asked page by page. What a process holds beyond that is its code and mappings, the same
+ * under each allocator, and what the allocator costs it; it differs less from run to run than peaks do, which hang on which requests meet.
+ * Blocks lie in open tables under a lock each: small ones, of which there may be a million, in a word; large ones apart, since they are gone
+ * through for each record. A fork's child counts on, and writes nothing. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -142,7 +142,10 @@ void *realloc(void *p, size_t size) {
     given_back(p);
     return asked(next_realloc(p, size), size);
 }
-void *reallocarray(void *p, size_t count, size_t size) { return realloc(p, count * size); }
+void *reallocarray(void *p, size_t count, size_t size) {
+    size_t bytes;
+    return __builtin_mul_overflow(count, size, &bytes) ? errno = ENOMEM, NULL : realloc(p, bytes);
+}
 void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
 void *valloc(size_t size) { return memalign(PAGE, size); }
 int posix_memalign(void **p, size_t alignment, size_t size) {
